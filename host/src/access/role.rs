@@ -1,0 +1,147 @@
+//! The roles there are and what each includes, read from `plugins/roles.toml`.
+//!
+//! ```
+//! use dinehub::access::role::RoleTable;
+//! let table = RoleTable::read("roles.toml", r#"
+//!     newcomer = "USER"
+//!     [role.USER]
+//!     [role.ADMIN]
+//!     includes = ["*"]
+//! "#).unwrap();
+//! let admin = "ADMIN".parse().unwrap();
+//! assert_eq!(table.expand(&[admin]).len(), 2);
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    error::{Fault, Setup},
+    id::Role,
+};
+
+/// Role sets that are remembered expanded. There are as many as combinations in use: a handful.
+const REMEMBERED_MAX: usize = 1024;
+const EVERYTHING: &str = "*";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    newcomer: Role,
+    role: BTreeMap<Role, Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    #[serde(default)]
+    includes: Vec<String>,
+}
+
+/// Sets of direct roles, each with the set of held roles that all actors with it share.
+type Expanded = HashMap<Box<[Role]>, Arc<[Role]>>;
+
+/// Every role and all it includes.
+#[derive(Debug)]
+pub struct RoleTable {
+    newcomer: Role,
+    closure: BTreeMap<Role, BTreeSet<Role>>,
+    remembered: RwLock<Expanded>,
+}
+
+impl RoleTable {
+    /// Reads the text of the file at `place`. Refuses an included role that does not exist and roles that include each
+    /// other.
+    pub fn read(place: &str, text: &str) -> Setup<Self> {
+        let file: File = toml::from_str(text).map_err(Fault::at(place))?;
+        let mut includes = BTreeMap::new();
+        for (role, entry) in &file.role {
+            includes.insert(role.clone(), included(place, role, entry, &file.role)?);
+        }
+        let mut closure = BTreeMap::new();
+        for role in includes.keys() {
+            closure.insert(role.clone(), close(place, role, &includes)?);
+        }
+        if !closure.contains_key(&file.newcomer) {
+            return Err(Fault::new(format!("{place}: newcomer"), format!("there is no role {}", file.newcomer))
+                .fix(format!("add `[role.{}]`", file.newcomer)));
+        }
+        Ok(Self { newcomer: file.newcomer, closure, remembered: RwLock::default() })
+    }
+
+    /// The role of a person who registers.
+    #[must_use]
+    pub fn newcomer(&self) -> &Role {
+        &self.newcomer
+    }
+
+    /// The roles that include every role.
+    pub fn unlimited(&self) -> impl Iterator<Item = &Role> {
+        self.closure.iter().filter(|(_, held)| held.len() == self.closure.len()).map(|(role, _)| role)
+    }
+
+    /// Every role, by name.
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
+        self.closure.keys()
+    }
+
+    /// Whether there is such a role. To be asked before a role is given to an account or named by a route.
+    #[must_use]
+    pub fn has(&self, role: &Role) -> bool {
+        self.closure.contains_key(role)
+    }
+
+    /// The roles held by whoever holds `direct`, in order. A role that is no longer in the table gives nothing. The same
+    /// set is expanded once and shared afterwards.
+    #[must_use]
+    pub fn expand(&self, direct: &[Role]) -> Arc<[Role]> {
+        if let Some(known) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(direct) {
+            return known.clone();
+        }
+        let held: BTreeSet<&Role> = direct.iter().filter_map(|role| self.closure.get(role)).flatten().collect();
+        let held: Arc<[Role]> = held.into_iter().cloned().collect();
+        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() < REMEMBERED_MAX {
+            remembered.insert(direct.into(), held.clone());
+        }
+        held
+    }
+}
+
+/// The roles an entry names, with `*` spelled out.
+fn included(place: &str, role: &Role, entry: &Entry, all: &BTreeMap<Role, Entry>) -> Setup<BTreeSet<Role>> {
+    let mut roles = BTreeSet::new();
+    for name in &entry.includes {
+        if name == EVERYTHING {
+            roles.extend(all.keys().filter(|other| *other != role).cloned());
+            continue;
+        }
+        let known = name.parse::<Role>().ok().filter(|included| all.contains_key(included));
+        roles.insert(known.ok_or_else(|| {
+            Fault::new(format!("{place}: role.{role}.includes"), format!("there is no role {name:?}"))
+                .fix(format!("add `[role.{name}]`, or take it out of the list"))
+        })?);
+    }
+    Ok(roles)
+}
+
+/// A role and everything reachable from it.
+fn close(place: &str, role: &Role, includes: &BTreeMap<Role, BTreeSet<Role>>) -> Setup<BTreeSet<Role>> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<&Role> = includes.get(role).into_iter().flatten().collect();
+    while let Some(included) = next.pop() {
+        if included == role {
+            return Err(Fault::new(format!("{place}: role.{role}.includes"), "includes itself through another role")
+                .fix("take one of the two out: roles that include each other are the same role"));
+        }
+        if reached.insert(included.clone()) {
+            next.extend(includes.get(included).into_iter().flatten());
+        }
+    }
+    reached.insert(role.clone());
+    Ok(reached)
+}

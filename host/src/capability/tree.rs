@@ -1,0 +1,64 @@
+//! A request's way through plugins, and the trait by which one step leads to the next.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use wasmtime::component::Val;
+
+use crate::{
+    access::permit::Permit,
+    error::Error,
+    id::{PluginId, RequestId},
+};
+
+/// Plugins on one path from the request inwards.
+pub const DEPTH_MAX: u32 = 4;
+
+/// One request's way through plugins.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    pub request: RequestId,
+    path: Vec<PluginId>,
+}
+
+impl Tree {
+    /// A request that enters at `plugin`.
+    #[must_use]
+    pub fn root(request: RequestId, plugin: &PluginId) -> Self {
+        Self { request, path: vec![plugin.clone()] }
+    }
+
+    /// One plugin further; refused when that would be too deep or a cycle.
+    pub fn descend(&self, plugin: &PluginId) -> Result<Self, Error> {
+        let names = || self.path.iter().map(PluginId::as_str).collect::<Vec<_>>().join(" → ");
+        if self.path.contains(plugin) {
+            let log = format!("a cycle of calls: {} → {plugin}", names());
+            return Err(Error::PluginFault { plugin: plugin.to_string(), log });
+        }
+        if self.path.len() >= DEPTH_MAX as usize {
+            let log = format!("more than {DEPTH_MAX} plugins deep: {} → {plugin}", names());
+            return Err(Error::PluginFault { plugin: plugin.to_string(), log });
+        }
+        let mut path = self.path.clone();
+        path.push(plugin.clone());
+        Ok(Self { request: self.request, path })
+    }
+}
+
+/// One call from plugin to plugin.
+pub struct Nested {
+    pub plugin: PluginId,
+    pub interface: Arc<str>,
+    pub function: Arc<str>,
+    pub permit: Permit,
+    pub tree: Tree,
+    pub arguments: Vec<Val>,
+    /// Whom the callee may call in turn.
+    pub callee: Arc<dyn Callee>,
+}
+
+/// Whoever can run a nested call; the plugin registry does.
+pub trait Callee: Send + Sync {
+    /// The function's value, or the error that ends the whole request.
+    fn call(&self, nested: Nested) -> BoxFuture<'_, Result<Option<Val>, Error>>;
+}

@@ -1,0 +1,67 @@
+//! The verbs of the `dinehub` program. Each file is one; this one is the list.
+
+pub mod dev;
+pub mod grants;
+pub mod plugin;
+pub mod project;
+pub mod seed;
+pub mod serve;
+pub mod start;
+pub mod user;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::project::Project;
+use crate::error::Setup;
+
+/// A WebAssembly plugin platform for restaurants and their guests.
+#[derive(Debug, Parser)]
+#[command(name = "dinehub", version, about, propagate_version = true)]
+pub struct Program {
+    /// Work in this directory: the project, with plugins/ and secrets/.
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One verb.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the plugins, start a private PostgreSQL, migrate, grant, seed, and serve on 127.0.0.1:3000.
+    Dev(dev::Arguments),
+    /// Serve built plugins on an existing database.
+    Serve(serve::Arguments),
+    /// Bind, build and inspect plugins.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// See what plugins may touch.
+    #[command(subcommand)]
+    Grants(grants::Command),
+    /// Accounts, for operators.
+    #[command(subcommand)]
+    User(user::Command),
+}
+
+/// How a listing is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+/// Runs one verb.
+pub async fn run(program: Program) -> Setup<()> {
+    let here = program.directory.unwrap_or_else(|| PathBuf::from("."));
+    let project = || Project::find(&here);
+    match program.command {
+        Command::Dev(arguments) => dev::run(&project()?, arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Plugin(command) => plugin::run(&project()?, command).await,
+        Command::Grants(command) => grants::run(&project()?, &command),
+        Command::User(command) => user::run(command).await,
+    }
+}

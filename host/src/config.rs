@@ -1,0 +1,173 @@
+//! What an operator can set: a TOML file, then `DINEHUB_<SECTION>__<KEY>` from the environment, the later one winning.
+//! `dinehub serve --dump-config` prints every key with its value and meaning. No key takes a secret: secrets are age
+//! files, see [`crate::secret`].
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Fault, Setup};
+
+/// The whole configuration of `serve`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub http: Http,
+    pub admin: Admin,
+    pub database: Database,
+    pub secrets: Secrets,
+    pub identity: Identity,
+    pub plugins: Plugins,
+    pub log: Log,
+}
+
+/// The public API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where the API listens.
+    pub listen: String,
+    pub body_bytes_max: usize,
+    pub body_ms: u64,
+    pub header_ms: u64,
+    pub connections_max: usize,
+    pub drain_ms: u64,
+}
+
+/// `/livez`, `/readyz`, `/metrics`; keep it on loopback.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    pub listen: String,
+}
+
+/// PostgreSQL.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// `postgres://user@host:port/database`, without a password; also `DATABASE_URL`.
+    pub url: String,
+    /// Connections for plugins' statements, over all plugins.
+    pub connections_max: usize,
+    /// Connections for the host's own tables.
+    pub control_connections_max: u32,
+    /// How long a call waits for a connection before it is answered 503, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// The vault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Secrets {
+    /// The directory with the `.age` files.
+    pub directory: PathBuf,
+    /// The age identity that opens them; mode 0600 or stricter.
+    pub identity_file: PathBuf,
+}
+
+/// Tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// How long a token lives, in seconds; at most 86,400.
+    pub token_s: u64,
+    pub issuer: String,
+}
+
+/// Plugins.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Plugins {
+    /// The directory with the artefacts, `<id>.wasm`.
+    pub directory: PathBuf,
+    /// Which role includes which.
+    pub roles_file: PathBuf,
+    /// Calls that may run at once, over all plugins and nested calls.
+    pub calls_max: u32,
+}
+
+/// Logs: JSON lines on standard output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// As in `info,request=debug`.
+    pub filter: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:3000".to_owned(),
+            body_bytes_max: 256 << 10,
+            body_ms: 10_000,
+            header_ms: 10_000,
+            connections_max: 4_096,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:3001".to_owned() }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: String::new(), connections_max: 16, control_connections_max: 8, wait_ms: 1_000 }
+    }
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        Self { directory: "secrets".into(), identity_file: "/etc/dinehub/identity.txt".into() }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { token_s: 8 * 3600, issuer: "dinehub".to_owned() }
+    }
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self { directory: "plugins".into(), roles_file: "plugins/roles.toml".into(), calls_max: 512 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info,sqlx=warn".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads `file` if there is one to read, then `environment` (pairs of name and value).
+    pub fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Setup<Self> {
+        let mut builder = config::Config::builder();
+        if let Some(file) = file {
+            builder = builder.add_source(config::File::from(file).format(config::FileFormat::Toml));
+        }
+        let variables: config::Map<String, String> = environment
+            .map(|(name, value)| (if name == "DATABASE_URL" { DATABASE_URL.to_owned() } else { name }, value))
+            .collect();
+        let source = config::Environment::with_prefix("DINEHUB")
+            .prefix_separator("_")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables));
+        let read = builder.add_source(source).build().and_then(config::Config::try_deserialize);
+        read.map_err(|error| {
+            Fault::new("configuration", error.to_string()).fix("`dinehub serve --dump-config` prints every key")
+        })
+    }
+
+    /// Every key with its present value, as a configuration file.
+    pub fn dump(&self) -> Setup<String> {
+        toml::to_string_pretty(self).map_err(Fault::at("configuration"))
+    }
+}
+
+const DATABASE_URL: &str = "DINEHUB_DATABASE__URL";

@@ -1,0 +1,153 @@
+//! A request for a plugin: typed arguments in, the call, and its result out.
+
+mod reply;
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{Response, request::Parts},
+};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    App,
+    request::Request,
+    router::{Served, Source},
+};
+use crate::{
+    access::permit::Permit,
+    capability::{grants::Mode, tree::Tree},
+    database::guest::Claim,
+    error::Error,
+    plugin::{
+        call,
+        cursor::Scope,
+        json,
+        value::{self, Boundary, Reader, Val},
+    },
+};
+
+/// The longest `Idempotency-Key`, in bytes.
+const KEY_BYTES_MAX: usize = 255;
+
+/// Answers a request by a plugin's function.
+pub async fn answer(
+    app: &Arc<App>,
+    served: &Served,
+    permit: Permit,
+    request: Request<'_>,
+) -> Result<Response<Body>, Error> {
+    let plugin = &served.plugin;
+    let account = permit.actor().account().map_or_else(|| "-".to_owned(), |account| account.to_string());
+    let scope = Scope::new(plugin.id().as_str(), &served.route.function, &account);
+    let boundary = Boundary { sealer: &app.sealer, scope };
+    let arguments = arguments(served, &boundary, &permit, &request)?;
+    let key = idempotency_key(served, request.parts)?;
+    let _slot = app.registry.enter(plugin).await?;
+    let mode = if served.route.method.is_safe() { Mode::ReadOnly } else { Mode::ReadWrite };
+    let tree = Tree::root(request.id, plugin.id());
+    let (mut permit, mut is_first) = (permit, true);
+    loop {
+        let mut grants = plugin.approved().grant(permit, mode, tree.clone(), app.registry.callee());
+        if let Some(key) = &key {
+            let claim = grants.transaction().claim(key.as_bytes(), &fingerprint(&request)).await;
+            match claim.map_err(|failure| call::unserved(plugin.id(), failure))? {
+                Claim::Fresh => {}
+                Claim::InFlight => return Err(Error::InFlight),
+                Claim::Mismatch => return Err(Error::KeyReused),
+                Claim::Replay { status, body } => return reply::replay(served, status, body),
+            }
+        }
+        let answer = call::invoke(plugin, &served.export, grants, &arguments).await?;
+        // Nothing left this host yet, so a serialisation failure or a deadlock is worth one more try (PostgreSQL 15 §13.5).
+        if answer.grants.is_to_retry() && is_first {
+            is_first = false;
+            permit = answer.grants.into_permit();
+            continue;
+        }
+        return reply::finish(served, &boundary, answer, key.as_deref(), &fingerprint(&request)).await;
+    }
+}
+
+/// One value per parameter of the function, or every violation at once.
+fn arguments(
+    served: &Served,
+    boundary: &Boundary<'_>,
+    permit: &Permit,
+    request: &Request<'_>,
+) -> Result<Vec<Val>, Error> {
+    let mut reader = Reader::new(boundary);
+    let query = query(request.parts.uri.query(), served, &mut reader);
+    let takes_body = served.sources.contains(&Source::Body);
+    let document = if takes_body {
+        request.ensure_json()?;
+        Some(json::read(request.body)?)
+    } else {
+        request.ensure_empty()?;
+        None
+    };
+    let mut values = Vec::with_capacity(served.sources.len());
+    for (source, parameter) in served.sources.iter().zip(&served.endpoint.params) {
+        let value = match source {
+            Source::Caller => Some(value::caller(permit)),
+            Source::Body => document.as_ref().and_then(|document| reader.body(&parameter.shape, document)),
+            Source::Path => {
+                let raw = request.params.get(&parameter.json).unwrap_or_default();
+                let text = percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| Error::NotFound)?;
+                reader.parameter(&parameter.shape, &format!("{{{}}}", parameter.json), Some(&text))
+            }
+            Source::Query => {
+                let given = query.iter().find(|(name, _)| *name == parameter.json).map(|(_, text)| text.as_ref());
+                reader.parameter(&parameter.shape, &format!("?{}", parameter.json), given)
+            }
+        };
+        values.extend(value);
+    }
+    let violations = reader.into_violations();
+    if violations.is_empty() { Ok(values) } else { Err(Error::Invalid(violations)) }
+}
+
+type Pair<'q> = (std::borrow::Cow<'q, str>, std::borrow::Cow<'q, str>);
+
+/// The query's pairs; a name that is unknown or comes twice is a violation.
+fn query<'q>(raw: Option<&'q str>, served: &Served, reader: &mut Reader<'_>) -> Vec<Pair<'q>> {
+    let mut pairs: Vec<Pair<'q>> = Vec::new();
+    for (name, text) in form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+        let sources = served.sources.iter().zip(&served.endpoint.params);
+        let is_known = sources.into_iter().any(|(source, param)| *source == Source::Query && param.json == name);
+        if !is_known {
+            reader.note(&format!("?{name}"), "is not known here");
+        } else if pairs.iter().any(|(known, _)| *known == name) {
+            reader.note(&format!("?{name}"), "may be given once");
+        } else {
+            pairs.push((name, text));
+        }
+    }
+    pairs
+}
+
+/// The key of a request on a route that takes one.
+fn idempotency_key(served: &Served, parts: &Parts) -> Result<Option<String>, Error> {
+    let mut given = parts.headers.get_all("idempotency-key").iter();
+    let Some(value) = given.next().filter(|_| served.route.idempotency) else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default();
+    let is_sound = given.next().is_none() && (1..=KEY_BYTES_MAX).contains(&key.len());
+    if !is_sound {
+        return Err(Error::Malformed(
+            format!("Idempotency-Key must be one value of 1 to {KEY_BYTES_MAX} bytes.").into(),
+        ));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// What makes a retry the same request: method, path and body.
+fn fingerprint(request: &Request<'_>) -> [u8; 32] {
+    let mut sum = Sha256::new();
+    for part in [request.parts.method.as_str(), request.parts.uri.path()] {
+        sum.update(part);
+        sum.update([0]);
+    }
+    sum.update(request.body);
+    sum.finalize().into()
+}

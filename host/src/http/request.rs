@@ -1,0 +1,66 @@
+//! A request that was let through, on its way to whoever answers it: a plugin's function or the host's own action.
+
+use axum::http::{HeaderMap, header, request::Parts};
+use bytes::Bytes;
+
+use crate::{error::Error, id::RequestId};
+
+/// Path parameters by name, still percent-encoded.
+pub type Params<'p> = matchit::Params<'p, 'p>;
+
+/// The whole of it, read.
+#[derive(Debug)]
+pub struct Request<'r> {
+    pub id: RequestId,
+    pub parts: &'r Parts,
+    pub params: Params<'r>,
+    pub body: &'r Bytes,
+}
+
+impl Request<'_> {
+    /// A path that takes no body refuses one; `{}` is what some clients send for none.
+    pub fn ensure_empty(&self) -> Result<(), Error> {
+        match self.body.trim_ascii() {
+            b"" | b"{}" => Ok(()),
+            _ => Err(Error::Malformed("This path takes no body.".into())),
+        }
+    }
+
+    /// The body is `application/json`, in UTF-8 if it says so.
+    pub fn ensure_json(&self) -> Result<(), Error> {
+        if is_json(&self.parts.headers) { Ok(()) } else { Err(Error::UnsupportedMedia) }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return false };
+    let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next() == Some("application/json");
+    is_json && parts.all(|part| matches!(part, "" | "charset=utf-8" | "charset=\"utf-8\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf8_is_json() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_TYPE, value.parse().unwrap());
+            }
+            is_json(&headers)
+        };
+        for refused in
+            [&[][..], &["text/json"], &["application/json; charset=utf-16"], &["application/json", "text/plain"]]
+        {
+            assert!(!of(refused), "{refused:?}");
+        }
+        for accepted in ["application/json", "Application/JSON; charset=UTF-8", "application/json;"] {
+            assert!(of(&[accepted]), "{accepted}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! `/api/v1/auth/…`: register, log in, who am I, log out here or everywhere.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use axum::http::StatusCode;
+use garde::Validate;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Answer, answer, done, operation, read, route};
+use crate::{
+    access::{permit::Permit, policy::Rule},
+    http::{App, request::Request, router::Route, serve::Peer},
+    identity::account::{Account, NewAccount},
+    plugin::manifest::Method,
+};
+
+const TAG: &str = "auth";
+
+/// The routes.
+#[must_use]
+pub fn routes() -> Vec<Route> {
+    let post = |path: &str, rule, run, doc| route(Method::Post, &format!("/api/v1/auth/{path}"), rule, run, doc);
+    vec![
+        post(
+            "register",
+            Rule::Anyone,
+            register,
+            operation(
+                "auth.register",
+                TAG,
+                "Open an account",
+                Some(registration_schema()),
+                201,
+                Some(account_schema()),
+            ),
+        ),
+        post(
+            "login",
+            Rule::Anyone,
+            login,
+            operation(
+                "auth.login",
+                TAG,
+                "Exchange e-mail and password for an access token",
+                Some(login_schema()),
+                200,
+                Some(token_schema()),
+            ),
+        ),
+        post(
+            "logout",
+            Rule::Authenticated,
+            logout,
+            operation("auth.logout", TAG, "End this token, on every node", None, 204, None),
+        ),
+        post(
+            "logout-all",
+            Rule::Authenticated,
+            logout_all,
+            operation("auth.logout_all", TAG, "End every token of this account", None, 204, None),
+        ),
+        route(
+            Method::Get,
+            "/api/v1/auth/me",
+            Rule::Authenticated,
+            me,
+            operation("auth.me", TAG, "The account behind this token", None, 200, Some(account_schema())),
+        ),
+    ]
+}
+
+#[derive(Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct Registration {
+    #[garde(skip)]
+    email: String,
+    #[garde(length(chars, min = 1, max = 100))]
+    name: String,
+    #[garde(skip)]
+    password: SecretString,
+}
+
+#[derive(Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct Credentials {
+    #[garde(length(bytes, max = 254))]
+    email: String,
+    #[garde(skip)]
+    password: SecretString,
+}
+
+fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
+    Box::pin(async move {
+        let Registration { email, name, password } = read(&request)?;
+        let account = app.identity.register(NewAccount { email, name, password }).await?;
+        answer(StatusCode::CREATED, &account_json(&account))
+    })
+}
+
+fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
+    Box::pin(async move {
+        let Credentials { email, password } = read(&request)?;
+        let session = app.identity.login(&email, password, source(&request)).await?;
+        let token = json!({
+            "access_token": session.access.text.expose_secret(),
+            "token_type": "Bearer",
+            "expires_in": session.expires_in_s
+        });
+        answer(StatusCode::OK, &token)
+    })
+}
+
+fn logout<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
+    Box::pin(async move {
+        request.ensure_empty()?;
+        app.identity.logout(permit.actor()).await?;
+        Ok(done())
+    })
+}
+
+fn logout_all<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
+    Box::pin(async move {
+        request.ensure_empty()?;
+        app.identity.logout_all(permit.actor()).await?;
+        Ok(done())
+    })
+}
+
+fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
+    Box::pin(async move {
+        let account = app.identity.me(permit.actor()).await?;
+        answer(StatusCode::OK, &account_json(&account))
+    })
+}
+
+/// The address an attempt is counted under: the peer's own, because no proxy is trusted yet.
+fn source(request: &Request<'_>) -> IpAddr {
+    request.parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+}
+
+/// An account as its owner and administrators see it.
+pub fn account_json(account: &Account) -> Value {
+    json!({
+        "id": account.id,
+        "email": account.email,
+        "name": account.name,
+        "roles": account.roles,
+        "created_at": account.created_at.to_string()
+    })
+}
+
+/// The schema of [`account_json`].
+pub fn account_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "email": {"type": "string", "format": "email"},
+            "name": {"type": "string"},
+            "roles": {"type": "array", "items": {"type": "string"}},
+            "created_at": {"type": "string", "format": "date-time"}
+        },
+        "required": ["id", "email", "name", "roles", "created_at"],
+        "additionalProperties": false
+    })
+}
+
+fn registration_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "email": {"type": "string", "format": "email", "maxLength": 254},
+            "name": {"type": "string", "minLength": 1, "maxLength": 100},
+            "password": {"type": "string", "format": "password", "minLength": 8, "maxLength": 1024}
+        },
+        "required": ["email", "name", "password"],
+        "additionalProperties": false,
+        "example": {"email": "ada@example.com", "name": "Ada", "password": "correct horse battery staple"}
+    })
+}
+
+fn login_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "email": {"type": "string", "maxLength": 254},
+            "password": {"type": "string", "format": "password", "maxLength": 1024}
+        },
+        "required": ["email", "password"],
+        "additionalProperties": false,
+        "example": {"email": "ada@example.com", "password": "correct horse battery staple"}
+    })
+}
+
+fn token_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "access_token": {"type": "string"},
+            "token_type": {"const": "Bearer"},
+            "expires_in": {"type": "integer", "description": "Seconds.", "minimum": 1, "maximum": 86_400}
+        },
+        "required": ["access_token", "token_type", "expires_in"],
+        "additionalProperties": false
+    })
+}

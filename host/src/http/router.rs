@@ -1,0 +1,133 @@
+//! Which route a method and path mean. Host actions and plugin functions stand in one table, so that one rule check covers
+//! both and one golden file shows all.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    access::policy::Rule,
+    error::{Error, Fault, Setup},
+    http::{request::Params, route::Action},
+    plugin::{
+        contract::Endpoint,
+        manifest::{self, Method},
+        registry::{Export, Plugin, Registry},
+    },
+};
+
+/// One method on one path.
+#[derive(Debug)]
+pub struct Route {
+    pub method: Method,
+    /// With `{parameters}`: `/api/v1/ordering/orders/{id}`.
+    pub pattern: String,
+    pub rule: Rule,
+    pub target: Target,
+}
+
+/// Who answers.
+#[derive(Debug)]
+pub enum Target {
+    Host(Action),
+    Plugin(Box<Served>),
+}
+
+/// A plugin's function behind a route, resolved at load.
+#[derive(Debug)]
+pub struct Served {
+    pub plugin: Arc<Plugin>,
+    pub export: Export,
+    pub endpoint: Endpoint,
+    pub route: manifest::Route,
+    /// Where each parameter of the function comes from, in its order.
+    pub sources: Vec<Source>,
+}
+
+/// Where a parameter comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Caller,
+    Body,
+    Path,
+    Query,
+}
+
+/// The table of all routes.
+#[derive(Debug, Default)]
+pub struct Router {
+    paths: matchit::Router<BTreeMap<&'static str, Arc<Route>>>,
+    listed: Vec<Arc<Route>>,
+}
+
+impl Router {
+    /// Host routes and every route of every plugin; two that could mean the same path are refused.
+    pub fn build(host: Vec<Route>, registry: &Registry) -> Setup<Self> {
+        let mut by_pattern: BTreeMap<String, BTreeMap<&'static str, Arc<Route>>> = BTreeMap::new();
+        let plugins = registry.iter().map(served).collect::<Setup<Vec<Vec<Route>>>>()?;
+        for route in host.into_iter().chain(plugins.into_iter().flatten()) {
+            let methods = by_pattern.entry(route.pattern.clone()).or_default();
+            let place = format!("route {} {}", route.method.as_str(), route.pattern);
+            if methods.insert(route.method.as_str(), Arc::new(route)).is_some() {
+                return Err(Fault::new(place, "is there twice"));
+            }
+        }
+        let listed = by_pattern.values().flat_map(BTreeMap::values).cloned().collect();
+        let mut paths = matchit::Router::new();
+        for (pattern, methods) in by_pattern {
+            paths.insert(&pattern, methods).map_err(Fault::at(format!("route {pattern}")))?;
+        }
+        Ok(Self { paths, listed })
+    }
+
+    /// Every route, by path and method.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.listed.iter().map(AsRef::as_ref)
+    }
+
+    /// The route for a request, and its path parameters. `HEAD` is answered by `GET`.
+    pub fn find<'p>(&'p self, method: &str, path: &'p str) -> Result<(&'p Route, Params<'p>), Error> {
+        let found = self.paths.at(path).map_err(|_| Error::NotFound)?;
+        let wanted = if method == "HEAD" { "GET" } else { method };
+        match found.value.get(wanted) {
+            Some(route) => Ok((route, found.params)),
+            None => Err(Error::MethodNotAllowed(found.value.keys().copied().collect::<Vec<_>>().join(", "))),
+        }
+    }
+}
+
+/// A plugin's routes with every parameter's source decided.
+fn served(plugin: &Arc<Plugin>) -> Setup<Vec<Route>> {
+    let manifest = &plugin.package.manifest;
+    manifest.routes.iter().map(|route| resolve(plugin, route)).collect()
+}
+
+fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
+    let manifest = &plugin.package.manifest;
+    let pattern = format!("{}{}", manifest.prefix(), route.path);
+    let place = format!("{}: [[route]] {} {:?}", manifest.id, route.method.as_str(), route.path);
+    let fault = |what: String| Fault::new(&place, what);
+    let contract = &plugin.contract;
+    let endpoint = contract.api.get(&route.function);
+    let endpoint = endpoint.ok_or_else(|| fault(format!("`api` has no function `{}`", route.function)))?.clone();
+    let in_path: Vec<&str> =
+        route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+    let sources: Vec<Source> = endpoint.params.iter().map(|param| source(param, &in_path)).collect();
+    if let Some(orphan) = in_path.iter().find(|name| !endpoint.params.iter().any(|param| param.json == **name)) {
+        return Err(fault(format!("`{{{orphan}}}` is no parameter of `{}`", route.function)));
+    }
+    if sources.contains(&Source::Body) && route.method.is_safe() {
+        return Err(fault("a GET has no body".to_owned()).fix("method = \"POST\", or take query parameters"));
+    }
+    let export = plugin.export(&contract.api_interface, &route.function);
+    let export = export.ok_or_else(|| fault(format!("`{}` is not exported", route.function)))?;
+    let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources };
+    Ok(Route { method: route.method, pattern, rule: route.rule(), target: Target::Plugin(Box::new(served)) })
+}
+
+fn source(param: &crate::plugin::contract::Parameter, in_path: &[&str]) -> Source {
+    match (param.wit.as_str(), param.json.as_str()) {
+        ("caller", _) => Source::Caller,
+        ("body", _) => Source::Body,
+        (_, json) if in_path.contains(&json) => Source::Path,
+        _ => Source::Query,
+    }
+}

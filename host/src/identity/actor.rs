@@ -1,0 +1,111 @@
+//! Who is asking, as a proof: an [`Actor`] has private fields and one maker.
+//!
+//! ```compile_fail
+//! // No other code can say who somebody is.
+//! let forged = dinehub::identity::actor::Actor { who: todo!() };
+//! ```
+
+use http::{HeaderMap, header::AUTHORIZATION};
+
+use super::{
+    Identity,
+    token::{Kind, TokenHash, Verified},
+};
+use crate::{
+    error::{Error, Unproven},
+    id::{AccountId, Role},
+};
+
+/// Whoever is behind a request: nobody in particular, an account that proved itself, or the host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    who: Who,
+}
+
+#[derive(Clone, Debug)]
+enum Who {
+    Anonymous,
+    User(Verified),
+    System(&'static str),
+}
+
+impl Identity {
+    /// Reads the credential of a request: `Authorization: Bearer <access token>`, once, or not at all.
+    ///
+    /// # Errors
+    /// 401 for a credential that is not exactly that, is not ours, or was revoked; a bad credential is never the same as
+    /// none. 503 when this node cannot know what was revoked.
+    pub fn actor(&self, headers: &HeaderMap) -> Result<Actor, Error> {
+        let mut credentials = headers.get_all(AUTHORIZATION).iter();
+        let Some(credential) = credentials.next() else {
+            return Ok(Actor { who: Who::Anonymous });
+        };
+        if credentials.next().is_some() {
+            return Err(Error::Unauthenticated(Unproven::Malformed));
+        }
+        let text = credential.to_str().ok().and_then(bearer).ok_or(Error::Unauthenticated(Unproven::Malformed))?;
+        let now_s = self.0.policy.clock.now_s();
+        let verified = self.0.tokens.load().verify(text, Kind::Access, now_s).map_err(Error::Unauthenticated)?;
+        self.0.revocations.check(&verified)?;
+        Ok(Actor { who: Who::User(verified) })
+    }
+}
+
+/// The token after `Bearer ` in any case (RFC 6750, RFC 9110 §11.1).
+fn bearer(credential: &str) -> Option<&str> {
+    let (scheme, token) = credential.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+impl Actor {
+    /// The host itself, calling for a reason it names. Holds no role.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the first caller is event delivery"))]
+    pub(crate) fn system(name: &'static str) -> Self {
+        Self { who: Who::System(name) }
+    }
+
+    /// The account, unless it is nobody or the host.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountId> {
+        self.verified().map(|verified| verified.account)
+    }
+
+    /// The roles the token names; what they include is access's business.
+    #[must_use]
+    pub fn roles(&self) -> &[Role] {
+        self.verified().map_or(&[], |verified| &verified.roles)
+    }
+
+    /// Nobody in particular.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.who, Who::Anonymous)
+    }
+
+    /// The reason for which the host itself is calling.
+    #[must_use]
+    pub fn system_name(&self) -> Option<&'static str> {
+        match self.who {
+            Who::System(name) => Some(name),
+            Who::Anonymous | Who::User(_) => None,
+        }
+    }
+
+    /// The hash of the token's id, for the log.
+    #[must_use]
+    pub fn token(&self) -> Option<TokenHash> {
+        self.verified().map(|verified| verified.token)
+    }
+
+    /// What the token proved; 401 when there was none.
+    pub(super) fn proven(&self) -> Result<&Verified, Error> {
+        self.verified().ok_or(Error::Unauthenticated(Unproven::Missing))
+    }
+
+    fn verified(&self) -> Option<&Verified> {
+        match &self.who {
+            Who::User(verified) => Some(verified),
+            Who::Anonymous | Who::System(_) => None,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What a plugin is to the host: a component whose exported functions become HTTP routes and whose imported functions
+//! are handles the host fills.
+//!
+//! A plugin's way in, one file a step: [`manifest`] and `wit/` say what it wants, [`bind`] makes its statements typed,
+//! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`registry`] holds what
+//! was admitted, [`call`] runs one function of it in a fresh store.
+
+pub mod manifest;
+pub mod shape;
+pub mod contract;
+pub mod json;
+pub mod cursor;
+pub mod value;
+pub mod bind;
+pub mod package;
+pub mod build;
+pub mod engine;
+pub mod admit;
+pub mod registry;
+pub mod call;

@@ -1,0 +1,162 @@
+//! `plugin.toml`: what a plugin asks to be called, which functions answer which paths, and within what bounds.
+
+use std::{collections::BTreeMap, str::FromStr};
+
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    access::policy::Rule,
+    capability::limit::Limits,
+    error::{Fault, Setup},
+    id::{PluginId, Role},
+};
+
+/// The whole file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub id: PluginId,
+    /// Semantic version; its major number is the `v1` in the plugin's paths.
+    pub version: Version,
+    /// One sentence, shown in the API's documentation.
+    pub description: String,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default, rename = "route")]
+    pub routes: Vec<Route>,
+    /// By `record.field` or `function.parameter`, in kebab case as in the WIT.
+    #[serde(default, rename = "constraint")]
+    pub constraints: BTreeMap<String, Constraint>,
+    /// Codes of `conflict` problems with the sentence that explains each; for the documentation.
+    #[serde(default, rename = "conflict")]
+    pub conflicts: BTreeMap<String, String>,
+}
+
+/// One method and path, and the function of `api` that answers it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    pub method: Method,
+    /// Below `/api/v<major>/<id>`: empty, or starting with `/`; parameters in `{snake_case}`.
+    pub path: String,
+    /// In kebab case, as in the WIT.
+    pub function: String,
+    /// Any one of these lets the caller in.
+    #[serde(default)]
+    pub roles: Vec<Role>,
+    /// Nobody needs to log in.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// The success status; 200 when absent, or 204 when the function gives nothing.
+    pub status: Option<u16>,
+    /// Takes an `Idempotency-Key`.
+    #[serde(default)]
+    pub idempotency: bool,
+    /// The `Location` of what was made, with `{field}`s of the result.
+    pub location: Option<String>,
+}
+
+/// The methods a route may have. `HEAD` follows `GET`; `OPTIONS` is the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    /// Safe methods run read-only (RFC 9110 §9.2.1).
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        self == Self::Get
+    }
+
+    /// As on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete]
+            .into_iter()
+            .find(|method| method.as_str() == text)
+            .ok_or(())
+    }
+}
+
+/// Bounds on a value beyond its type; inclusive. Lengths are in Unicode scalar values.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constraint {
+    pub min: Option<i64>,
+    pub max: Option<i64>,
+    pub length_min: Option<u32>,
+    pub length_max: Option<u32>,
+    pub items_min: Option<u32>,
+    pub items_max: Option<u32>,
+}
+
+impl Manifest {
+    /// Reads a manifest; `place` is named in the fault.
+    pub fn parse(place: &str, text: &str) -> Setup<Self> {
+        let manifest: Self = toml::from_str(text).map_err(|error| Fault::new(place, error.to_string()))?;
+        manifest.limits.ensure_within_host().map_err(|fault| fault.within(place))?;
+        for route in &manifest.routes {
+            route.ensure_sound().map_err(|fault| fault.within(place))?;
+        }
+        Ok(manifest)
+    }
+
+    /// The path prefix of every route: `/api/v1/ordering`.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        format!("/api/v{}/{}", self.version.major, self.id)
+    }
+}
+
+impl Route {
+    /// Who may call it.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        if self.anonymous { Rule::Anyone } else { Rule::AnyOf(self.roles.clone()) }
+    }
+
+    fn ensure_sound(&self) -> Setup<()> {
+        let place = || format!("[[route]] {} {:?}", self.method.as_str(), self.path);
+        if self.anonymous != self.roles.is_empty() {
+            return Err(
+                Fault::new(place(), "must say either `anonymous = true` or `roles = […]`").fix(r#"roles = ["USER"]"#)
+            );
+        }
+        let segments_sound = self.path.split('/').skip(1).all(is_segment);
+        if !(self.path.is_empty() || self.path.starts_with('/') && segments_sound) {
+            return Err(Fault::new(place(), "path must be empty or `/`-separated lower-case words and {parameters}"));
+        }
+        if self.idempotency && self.method.is_safe() {
+            return Err(Fault::new(place(), "a safe method needs no idempotency key").fix("remove `idempotency`"));
+        }
+        match self.status {
+            None | Some(200 | 201 | 202 | 204) => Ok(()),
+            Some(other) => Err(Fault::new(place(), format!("status {other} is no success")).fix("status = 201")),
+        }
+    }
+}
+
+fn is_segment(segment: &str) -> bool {
+    let word = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(segment);
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+}

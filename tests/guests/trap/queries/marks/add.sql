@@ -1,0 +1,3 @@
+-- Leave a mark.
+-- returns: count
+insert into trap.mark (name) values (:name)

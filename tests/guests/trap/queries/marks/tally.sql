@@ -1,0 +1,3 @@
+-- Count the marks.
+-- returns: one
+select count(*) as "marks!" from trap.mark

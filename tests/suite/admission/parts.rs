@@ -1,0 +1,86 @@
+//! Artefacts that no build would make: real ones taken apart and sealed again, and components made from WIT alone.
+
+use dinehub::{
+    error::Setup,
+    plugin::{
+        admit::{Candidate, PLATFORM_WIT},
+        package::{self, Content, Package},
+    },
+};
+use harness::server::guests;
+use wasmparser::{Parser, Payload};
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::{ManglingAndAbi, Resolve};
+
+/// An artefact taken apart, to be changed and sealed again.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) component: Vec<u8>,
+    pub(super) manifest: String,
+    pub(super) content: Content,
+}
+
+impl Parts {
+    pub(super) fn of(package: &Package) -> Self {
+        let manifest = section(&package.bytes, "dinehub:manifest");
+        let manifest = String::from_utf8(manifest.to_vec()).unwrap();
+        let sealed = package::seal(&[], &manifest, &package.content).unwrap();
+        let component = package.bytes.strip_suffix(sealed.as_slice()).expect("sealing is deterministic").to_vec();
+        Self { component, manifest, content: package.content.clone() }
+    }
+
+    /// A component made from WIT alone, without statements; none of its functions does anything.
+    pub(super) fn of_wit(id: &str, wit: &str, manifest: &str) -> Self {
+        let empty = serde_json::json!({
+            "statements": [], "wit": "", "catalog": dinehub::database::catalog::Catalog::default(),
+            "migrations": [], "docs": {}
+        });
+        let manifest = format!("id = \"{id}\"\nversion = \"1.0.0\"\ndescription = \"A test.\"\n{manifest}");
+        Self { component: component(wit), manifest, content: serde_json::from_value(empty).unwrap() }
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        package::seal(&self.component, &self.manifest, &self.content).unwrap()
+    }
+
+    pub(super) fn package(&self) -> Setup<Package> {
+        Package::open("test.wasm", self.bytes())
+    }
+
+    pub(super) fn candidate(&self) -> Setup<Candidate> {
+        Candidate::read(self.package()?)
+    }
+}
+
+fn section<'b>(bytes: &'b [u8], name: &str) -> &'b [u8] {
+    let sections = Parser::new(0).parse_all(bytes).filter_map(|payload| match payload.unwrap() {
+        Payload::CustomSection(section) if section.name() == name => Some(section.data()),
+        _ => None,
+    });
+    sections.last().unwrap()
+}
+
+fn component(wit: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    resolve.push_source("platform.wit", PLATFORM_WIT).unwrap();
+    let package = resolve.push_source("plugin.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+}
+
+/// A world with `api` of these functions and these imports.
+pub(super) fn world(id: &str, functions: &str, imports: &str) -> String {
+    format!(
+        "package dinehub:{id}@1.0.0;
+         interface api {{ use dinehub:platform/types@1.0.0.{{caller, problem}}; {functions} }}
+         {imports}
+         export api; }}"
+    )
+}
+
+/// One of the hostile guests, taken apart.
+pub(super) async fn guest(name: &str) -> Parts {
+    Parts::of(&guests(&[name]).await[0])
+}

@@ -1,0 +1,39 @@
+//! The suite: what DineHub promises, and the attacks on it. One binary; each module is a topic.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test, a surprise should stop the test"
+)]
+
+mod cluster;
+mod node;
+mod shop;
+
+mod vault;
+mod token;
+mod account;
+mod revocation;
+mod access;
+
+mod privilege;
+mod catalog;
+mod bind;
+mod migration;
+mod identity_sql;
+mod data;
+mod data_faults;
+mod idempotency;
+
+mod http;
+mod order;
+mod matrix;
+
+mod admission;
+mod sandbox;
+mod cancel;
+
+mod golden;
+mod architecture;
