@@ -28,6 +28,7 @@ mod data_faults;
 mod idempotency;
 
 mod http;
+mod value;
 mod order;
 mod matrix;
 

@@ -52,7 +52,7 @@ pub(super) struct Lease {
 
 struct Held {
     pool: Pool,
-    connection: Connection,
+    connection: Box<Connection>,
     permits: [OwnedSemaphorePermit; 2],
 }
 
@@ -83,7 +83,12 @@ pub(super) enum Ending {
 }
 
 impl Lease {
-    pub(super) fn new(pool: Pool, connection: Connection, permits: [OwnedSemaphorePermit; 2], is_reused: bool) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        connection: Box<Connection>,
+        permits: [OwnedSemaphorePermit; 2],
+        is_reused: bool,
+    ) -> Self {
         let held = Held { pool, connection, permits };
         Self { held: Some(held), state: State::Clean, end: "ROLLBACK", is_reused }
     }
@@ -193,7 +198,7 @@ async fn begin(connection: &Connection, opening: &Opening, work: &Work<'_>) -> R
 /// The session; there is one for as long as the lease is not dropped.
 fn connection(held: &mut Option<Held>) -> Result<&mut Connection, Stop> {
     let gone = || Stop::Cut(Failure::Unavailable("the connection was given back".to_owned()));
-    held.as_mut().map(|held| &mut held.connection).ok_or_else(gone)
+    held.as_mut().map(|held| &mut *held.connection).ok_or_else(gone)
 }
 
 impl Drop for Lease {
@@ -215,7 +220,7 @@ impl Drop for Lease {
     }
 }
 
-async fn clean_up(pool: &Pool, connection: Connection, state: State, end: &str) {
+async fn clean_up(pool: &Pool, connection: Box<Connection>, state: State, end: &str) {
     let is_over = match state {
         State::Clean => true,
         State::Open => matches!(timeout(CLEAN_UP_MAX, connection.client.batch_execute(end)).await, Ok(Ok(()))),

@@ -25,6 +25,9 @@ use tokio::{
 use super::{Failure, connection::Connection, lease::Lease};
 use crate::database::target::Target;
 
+/// How long PostgreSQL may take to make a session. Longer than a call waits: a slow one is then idle for the next.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
 /// How the pool behaves; the numbers come from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -81,7 +84,7 @@ struct Inner {
     sockets: Arc<Semaphore>,
     bulkheads: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// In the order in which they came back.
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Box<Connection>>>,
 }
 
 /// How much of the budget is free.
@@ -164,7 +167,7 @@ impl Pool {
     }
 
     /// Takes a connection back whose transaction is known to have ended; gives back one that should be closed.
-    pub(super) fn give_back(&self, connection: Connection) -> Option<Connection> {
+    pub(super) fn give_back(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
         let Options { transactions_max, age_max, .. } = self.0.options;
         let is_old = connection.transactions >= transactions_max || connection.born.elapsed() >= age_max;
         if is_old || connection.is_closed() {
@@ -180,7 +183,7 @@ impl Pool {
     }
 
     /// The one of this login that came back last: its caches are the warmest.
-    fn take_idle(&self, login: &Login) -> Option<Connection> {
+    fn take_idle(&self, login: &Login) -> Option<Box<Connection>> {
         let mut idle = locked(&self.0.idle);
         idle.retain(|connection| !connection.is_closed());
         let at = idle.iter().rposition(|connection| connection.user == login.user())?;
@@ -188,12 +191,24 @@ impl Pool {
     }
 
     /// The one nobody has used for longest, of whatever login.
-    fn take_oldest(&self) -> Option<Connection> {
+    fn take_oldest(&self) -> Option<Box<Connection>> {
         let mut idle = locked(&self.0.idle);
         if idle.is_empty() { None } else { Some(idle.remove(0)) }
     }
 
+    /// Connects in a task of its own: whoever gives up waiting leaves a session that is made whole and then idle, not a
+    /// half-made one whose dropped socket PostgreSQL still works through (which once filled its queue).
     async fn connect(&self, login: &Login, permits: [OwnedSemaphorePermit; 2]) -> Result<Lease, Failure> {
+        let (pool, login) = (self.clone(), login.clone());
+        let lease = self.0.runtime.spawn(async move {
+            let late = |_| Failure::Unavailable(format!("connect as {}: no answer in time", login.user()));
+            let connection = timeout(CONNECT_MAX, pool.open(&login)).await.map_err(late)??;
+            Ok(Lease::new(pool, connection, permits, false))
+        });
+        lease.await.map_err(|why| Failure::Unavailable(format!("the connecting task ended: {why}")))?
+    }
+
+    async fn open(&self, login: &Login) -> Result<Box<Connection>, Failure> {
         let socket = match Arc::clone(&self.0.sockets).try_acquire_owned() {
             Ok(socket) => socket,
             Err(_) => {
@@ -202,8 +217,7 @@ impl Pool {
                 Arc::clone(&self.0.sockets).acquire_owned().await.map_err(closed)?
             }
         };
-        let connection = Connection::open(login, &self.0.control, socket).await?;
-        Ok(Lease::new(self.clone(), connection, permits, false))
+        Connection::open(login, &self.0.control, socket).await.map(Box::new)
     }
 }
 

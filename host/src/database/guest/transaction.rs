@@ -39,7 +39,6 @@ pub struct Transaction {
     state: State,
 }
 
-#[expect(clippy::large_enum_variant, reason = "one for a call, in the future that runs it; a box would be one more")]
 enum State {
     /// No statement yet.
     New,
