@@ -7,6 +7,7 @@
 pub mod tree;
 pub mod call;
 pub mod data;
+pub mod granted;
 pub mod grants;
 pub mod limit;
 pub mod log;

@@ -61,7 +61,7 @@ pub async fn run(program: Program) -> Setup<()> {
         Command::Dev(arguments) => dev::run(&project()?, arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Plugin(command) => plugin::run(&project()?, command).await,
-        Command::Grants(command) => grants::run(&project()?, &command),
+        Command::Grants(command) => grants::run(&project()?, &command).await,
         Command::User(command) => user::run(command).await,
     }
 }

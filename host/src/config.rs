@@ -82,6 +82,10 @@ pub struct Plugins {
     pub directory: PathBuf,
     /// Which role includes which.
     pub roles_file: PathBuf,
+    /// What reviewers approved.
+    pub lock_file: PathBuf,
+    /// Whose approval counts.
+    pub reviewers_file: PathBuf,
     /// Calls that may run at once, over all plugins and nested calls.
     pub calls_max: u32,
 }
@@ -133,7 +137,13 @@ impl Default for Identity {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { directory: "plugins".into(), roles_file: "plugins/roles.toml".into(), calls_max: 512 }
+        Self {
+            directory: "plugins".into(),
+            roles_file: "plugins/roles.toml".into(),
+            lock_file: "plugins/grants.lock".into(),
+            reviewers_file: "plugins/reviewers.toml".into(),
+            calls_max: 512,
+        }
     }
 }
 

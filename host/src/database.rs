@@ -18,3 +18,4 @@ pub mod migrate;
 pub mod control;
 pub mod identity;
 pub mod guest;
+pub mod usage;

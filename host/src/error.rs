@@ -10,6 +10,8 @@ use http::StatusCode;
 use serde::Serialize;
 use tracing::Level;
 
+use crate::id::Denial;
+
 /// Whose fault a refusal is; decides who is told and which metric counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
@@ -56,6 +58,8 @@ pub enum Error {
     Unauthenticated(Unproven),
     /// 403: the actor is known and may not.
     Denied(Cow<'static, str>),
+    /// 403: the actor's roles do not satisfy the route's rule.
+    Forbidden(Denial),
     /// 404: it does not exist, or the caller may not know that it does.
     NotFound,
     /// 405, with the methods there are.
@@ -102,7 +106,7 @@ impl Error {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } | Self::InFlight => StatusCode::CONFLICT,
@@ -123,7 +127,7 @@ impl Error {
             Self::Malformed(_) => "malformed",
             Self::Unauthenticated(Unproven::Password) => "wrong_credentials",
             Self::Unauthenticated(_) => "unauthenticated",
-            Self::Denied(_) => "denied",
+            Self::Denied(_) | Self::Forbidden(_) => "denied",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Conflict { code, .. } => code,
@@ -148,6 +152,7 @@ impl Error {
             Self::Unauthenticated(Unproven::Password) => "The e-mail address or the password is wrong.".into(),
             Self::Unauthenticated(_) => "A valid access token is needed: `Authorization: Bearer …`.".into(),
             Self::Denied(what) => Cow::Borrowed(what.as_ref()),
+            Self::Forbidden(_) => "Your roles do not allow this.".into(),
             Self::NotFound => "There is no such thing here.".into(),
             Self::MethodNotAllowed(allow) => format!("This path answers {allow}.").into(),
             Self::Conflict { detail, .. } => Cow::Borrowed(detail.as_str()),

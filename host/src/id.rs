@@ -6,10 +6,14 @@
 //! assert!("auth".parse::<PluginId>().is_err(), "reserved for the host");
 //! ```
 
+mod denial;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use self::denial::Denial;
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {

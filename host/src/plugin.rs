@@ -2,8 +2,8 @@
 //! are handles the host fills.
 //!
 //! A plugin's way in, one file a step: [`manifest`] and `wit/` say what it wants, [`bind`] makes its statements typed,
-//! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`registry`] holds what
-//! was admitted, [`call`] runs one function of it in a fresh store.
+//! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`lock`] says what it
+//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh store.
 
 pub mod manifest;
 pub mod shape;
@@ -16,5 +16,7 @@ pub mod package;
 pub mod build;
 pub mod engine;
 pub mod admit;
+pub mod lock;
+pub mod approval;
 pub mod registry;
 pub mod call;

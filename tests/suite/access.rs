@@ -14,6 +14,10 @@ fn table() -> RoleTable {
     RoleTable::read("plugins/roles.toml", ROLES).unwrap()
 }
 
+fn denial() -> dinehub::id::Denial {
+    dinehub::id::Denial::route("GET", "/")
+}
+
 fn fault(text: &str) -> String {
     RoleTable::read("roles.toml", text).unwrap_err().to_string()
 }
@@ -62,18 +66,18 @@ async fn a_permit_needs_a_login_or_a_role_where_the_rule_says_so() {
     let table = table();
     let nobody = || node.actor(&HeaderMap::new()).unwrap();
     for rule in [Rule::Authenticated, Rule::AnyOf(vec![role("USER")]), Rule::AnyOf(vec![])] {
-        let answer = permit(nobody(), &rule, &table);
+        let answer = permit(nobody(), &rule, &table, &denial());
         assert!(matches!(answer, Err(Error::Unauthenticated(Unproven::Missing))), "{rule:?}: {answer:?}");
     }
-    assert!(permit(nobody(), &Rule::Anyone, &table).unwrap().actor().is_anonymous());
+    assert!(permit(nobody(), &Rule::Anyone, &table, &denial()).unwrap().actor().is_anonymous());
 
     let owner = node.create(anna(), &[role("RESTAURANT_OWNER")]).await.unwrap();
     let session = login(&node).await;
     let anna = || actor(&node, &session).unwrap();
     for rule in [Rule::AnyOf(vec![role("ADMIN")]), Rule::AnyOf(vec![])] {
-        assert!(matches!(permit(anna(), &rule, &table), Err(Error::Denied(_))), "{rule:?}");
+        assert!(matches!(permit(anna(), &rule, &table, &denial()), Err(Error::Forbidden(_))), "{rule:?}");
     }
-    let permit = permit(anna(), &Rule::AnyOf(vec![role("USER")]), &table).unwrap();
+    let permit = permit(anna(), &Rule::AnyOf(vec![role("USER")]), &table, &denial()).unwrap();
     assert_eq!(permit.actor().account(), Some(owner.id));
     assert!(permit.has(&role("USER")) && !permit.has(&role("ADMIN")));
 }

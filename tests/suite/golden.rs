@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 
 use dinehub::{
     access::policy::Rule,
-    command::grants,
+    command::grants::show,
     error::{Error, Unproven},
+    id::Denial,
 };
 use harness::server::{Server, features, root};
 
@@ -41,12 +42,12 @@ async fn routes_and_roles() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_of_the_feature_plugins() {
-    let reports = grants::report(features().await).unwrap();
+    let reports = show::report(features().await).unwrap();
     // A digest names one build; what it holds is what is reviewed.
     let without_digest = |text: String| text.lines().skip(1).fold(String::new(), |all, line| all + line + "\n");
     let text: String = reports
         .iter()
-        .map(|report| format!("{} {}\n{}", report.plugin, report.version, without_digest(grants::table(report))))
+        .map(|report| format!("{} {}\n{}", report.plugin, report.version, without_digest(show::table(report))))
         .collect();
     compare("grants.txt", &text);
 }
@@ -69,6 +70,7 @@ fn all() -> Vec<Error> {
         Error::Malformed(_)
         | Error::Unauthenticated(_)
         | Error::Denied(_)
+        | Error::Forbidden(_)
         | Error::NotFound
         | Error::MethodNotAllowed(_)
         | Error::Conflict { .. }
@@ -87,7 +89,8 @@ fn all() -> Vec<Error> {
         Error::Malformed("The body is not valid JSON: ….".into()),
         Error::Unauthenticated(Unproven::Missing),
         Error::Unauthenticated(Unproven::Password),
-        Error::Denied("Your roles do not allow this.".into()),
+        Error::Denied("<the plugin's>".into()),
+        Error::Forbidden(Denial::route("GET", "/")),
         Error::NotFound,
         Error::MethodNotAllowed("GET, POST".to_owned()),
         Error::Conflict { code: "<the plugin's>".to_owned(), detail: "<the plugin's>".to_owned() },

@@ -33,6 +33,8 @@ mod order;
 mod matrix;
 
 mod admission;
+mod approval;
+mod review;
 mod sandbox;
 mod cancel;
 

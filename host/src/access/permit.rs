@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::{policy::Rule, role::RoleTable};
 use crate::{
     error::{Error, Unproven},
-    id::Role,
+    id::{Denial, Role},
     identity::actor::Actor,
 };
 
@@ -27,11 +27,11 @@ pub struct Permit {
     roles: Arc<[Role]>,
 }
 
-/// Asks whether an actor satisfies a rule.
+/// Asks whether an actor satisfies a rule; `denial` names the refusal.
 ///
 /// # Errors
 /// 401 where somebody anonymous would have to log in; 403 where the actor is known and holds none of the roles.
-pub fn permit(actor: Actor, rule: &Rule, table: &RoleTable) -> Result<Permit, Error> {
+pub fn permit(actor: Actor, rule: &Rule, table: &RoleTable, denial: &Denial) -> Result<Permit, Error> {
     let roles = table.expand(actor.roles());
     let may = match rule {
         Rule::Anyone => true,
@@ -41,7 +41,7 @@ pub fn permit(actor: Actor, rule: &Rule, table: &RoleTable) -> Result<Permit, Er
     match may {
         true => Ok(Permit { actor, roles }),
         false if actor.is_anonymous() => Err(Error::Unauthenticated(Unproven::Missing)),
-        false => Err(Error::Denied("Your roles do not allow this.".into())),
+        false => Err(Error::Forbidden(denial.clone())),
     }
 }
 
@@ -79,7 +79,8 @@ mod tests {
     fn the_host_itself_holds_no_role() {
         let table = RoleTable::read("roles.toml", "newcomer = \"USER\"\n[role.USER]\n").unwrap();
         let rule = Rule::AnyOf(vec!["USER".parse().unwrap()]);
-        assert!(matches!(permit(Actor::system("event"), &rule, &table), Err(Error::Denied(_))));
-        assert!(permit(Actor::system("event"), &Rule::Authenticated, &table).unwrap().roles().is_empty());
+        let denial = Denial::route("GET", "/");
+        assert!(matches!(permit(Actor::system("event"), &rule, &table, &denial), Err(Error::Forbidden(_))));
+        assert!(permit(Actor::system("event"), &Rule::Authenticated, &table, &denial).unwrap().roles().is_empty());
     }
 }

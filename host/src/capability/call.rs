@@ -12,7 +12,7 @@ use wasmtime::{
 };
 
 use super::{
-    grants::{Grants, Handle, Stopped},
+    grants::{Grants, Stopped, Use},
     tree::Nested,
 };
 use crate::{
@@ -30,7 +30,7 @@ pub fn link(linker: &mut Linker<Grants>, plugin: &PluginId, interface: &str, fun
             (plugin.clone(), Arc::clone(&interface), name.as_str().into());
         let host = move |store: &mut StoreContextMut<'_, Grants>, arguments: &[Val]| {
             let grants = store.data_mut();
-            grants.authorize(Handle::Call { plugin: &plugin })?;
+            grants.authorize(&Use { interface: &interface, function: &function, statement: None })?;
             let tree = grants.tree().descend(&plugin).map_err(|error| grants.stop(error))?;
             let nested = Nested {
                 plugin: plugin.clone(),

@@ -13,7 +13,7 @@ use wasmtime::{
     component::{Linker, Val},
 };
 
-use super::grants::{Grants, Handle, Stopped};
+use super::grants::{Grants, Stopped, Use};
 use crate::{
     database::{
         guest::{Failure, Rows},
@@ -21,7 +21,8 @@ use crate::{
         timestamp,
         value::{Datum, List},
     },
-    error::{Error, Fault, Setup},
+    error::{Fault, Setup},
+    id::Denial,
 };
 
 /// Links the functions of `interface`, one per statement.
@@ -33,10 +34,9 @@ pub fn link<'s>(
     let fault = |error: wasmtime::Error| Fault::new(interface, format!("{error:#}"));
     let mut instance = linker.instance(interface).map_err(fault)?;
     for statement in statements {
-        let function = statement.name.replace('_', "-");
-        let bound = Arc::new(Bound::new(statement));
+        let bound = Arc::new(Bound::new(interface, statement));
         instance
-            .func_new_async(&function, move |mut store, _, arguments, results| {
+            .func_new_async(&bound.function.clone(), move |mut store, _, arguments, results| {
                 let bound = Arc::clone(&bound);
                 Box::new(async move {
                     let value = execute(&mut store, &bound, arguments).await?;
@@ -55,21 +55,26 @@ pub fn link<'s>(
 
 /// A statement with what is needed at each call worked out once.
 struct Bound {
+    interface: String,
+    /// As the guest calls it.
+    function: String,
     statement: Statement,
     /// Column names as WIT fields.
     fields: Vec<String>,
 }
 
 impl Bound {
-    fn new(statement: &Statement) -> Self {
+    fn new(interface: &str, statement: &Statement) -> Self {
         let fields = statement.columns.iter().map(|column| column.name.replace('_', "-")).collect();
-        Self { statement: statement.clone(), fields }
+        let function = statement.name.replace('_', "-");
+        Self { interface: interface.to_owned(), function, statement: statement.clone(), fields }
     }
 }
 
 async fn execute(store: &mut StoreContextMut<'_, Grants>, bound: &Bound, arguments: &[Val]) -> Result<Val, Stopped> {
     let grants = store.data_mut();
-    grants.authorize(Handle::Statement(&bound.statement))?;
+    let Bound { interface, function, statement, .. } = bound;
+    grants.authorize(&Use { interface, function, statement: Some(statement) })?;
     let lists = lists(&bound.statement, arguments);
     let params = match parameters(&bound.statement, arguments, &lists, grants) {
         Ok(params) => params,
@@ -85,7 +90,7 @@ async fn execute(store: &mut StoreContextMut<'_, Grants>, bound: &Bound, argumen
                 // The statement was proved not to do this; whoever marked a column `!` was wrong.
                 Err(log) => {
                     let log = format!("statement {}.{}: {log}", bound.statement.handle, bound.statement.name);
-                    Err(grants.stop(Error::PluginFault { plugin: grants.plugin().to_string(), log }))
+                    Err(grants.stop_at_fault(log))
                 }
             }
         }
@@ -100,7 +105,8 @@ fn refuse(grants: &mut Grants, bound: &Bound, failure: Failure) -> Val {
         Failure::Conflict(constraint) => error("conflict", Some(constraint)),
         Failure::Invalid(constraint) => error("invalid", Some(constraint)),
         Failure::Denied(why) => {
-            tracing::warn!(target: "database", plugin = %grants.plugin(), %handle, %statement, %why, "denied");
+            let denial = Denial::statement(grants.plugin().as_str(), handle, statement);
+            tracing::warn!(target: "database", plugin = %grants.plugin(), %handle, %statement, %denial, %why, "denied");
             error("denied", None)
         }
         Failure::Timeout => error("timeout", None),

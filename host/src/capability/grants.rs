@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc};
 use uuid::Uuid;
 
 use super::{
+    granted::{Granted, Used},
     limit::{Limits, Meter},
     tree::{Callee, Tree},
 };
@@ -28,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Approved {
     plugin: PluginId,
+    granted: Granted,
     limits: Limits,
     tick_ms: u32,
     pool: Pool,
@@ -45,10 +47,17 @@ pub enum Mode {
 }
 
 impl Approved {
-    /// For `plugin`, whose two logins at the database are given.
+    /// For `plugin`: the functions it was granted, the bounds of a call, and its two logins at the database (`_ro`, `_rw`).
     #[must_use]
-    pub fn new(plugin: PluginId, limits: Limits, tick_ms: u32, pool: Pool, login_ro: Login, login_rw: Login) -> Self {
-        Self { plugin, limits, tick_ms, pool, login_ro, login_rw }
+    pub fn new(plugin: PluginId, granted: Granted, bounds: (Limits, u32), pool: Pool, logins: (Login, Login)) -> Self {
+        let ((limits, tick_ms), (login_ro, login_rw)) = (bounds, logins);
+        Self { plugin, granted, limits, tick_ms, pool, login_ro, login_rw }
+    }
+
+    /// Which functions were used since the last call of this.
+    #[must_use]
+    pub fn take_used(&self) -> Vec<Used> {
+        self.granted.take_used()
     }
 
     /// The bounds of one call.
@@ -115,12 +124,13 @@ pub struct Grants {
     is_to_retry: bool,
 }
 
-/// One use of a handle, for [`Grants::authorize`].
+/// One use of an imported function, for [`Grants::authorize`].
 #[derive(Debug)]
-pub enum Handle<'a> {
-    Statement(&'a Statement),
-    Call { plugin: &'a PluginId },
-    Log,
+pub struct Use<'a> {
+    pub interface: &'a str,
+    pub function: &'a str,
+    /// The pinned statement behind it, if it is one.
+    pub statement: Option<&'a Statement>,
 }
 
 /// A host function ended the call; the reason is kept in the grants.
@@ -138,16 +148,22 @@ impl std::error::Error for Stopped {}
 impl Grants {
     /// The one check that every host function passes. Linking already left out what was not approved; this is the second
     /// key, and the place where a call's bounds are counted.
-    pub fn authorize(&mut self, handle: Handle<'_>) -> Result<(), Stopped> {
-        let within = match handle {
-            Handle::Statement(statement) if self.mode == Mode::ReadOnly && statement.ask.writes() => {
-                let log = format!("statement {}.{} writes in a read-only call", statement.handle, statement.name);
-                return Err(self.stop(Error::PluginFault { plugin: self.approved.plugin.to_string(), log }));
-            }
-            Handle::Statement(_) => self.meter.statement(),
-            Handle::Call { .. } | Handle::Log => true,
-        };
-        if within { Ok(()) } else { Err(self.stop_at_bound()) }
+    pub fn authorize(&mut self, wanted: &Use<'_>) -> Result<(), Stopped> {
+        let Use { interface, function, statement } = *wanted;
+        if !self.approved.granted.use_once(interface, function) {
+            return Err(self.stop_at_fault(format!("`{interface} {function}` is not granted")));
+        }
+        let Some(statement) = statement else { return Ok(()) };
+        if self.mode == Mode::ReadOnly && statement.ask.writes() {
+            let Statement { handle, name, .. } = statement;
+            return Err(self.stop_at_fault(format!("statement {handle}.{name} writes in a read-only call")));
+        }
+        if self.meter.statement() { Ok(()) } else { Err(self.stop_at_bound()) }
+    }
+
+    /// Ends the call because the plugin did what it may not.
+    pub fn stop_at_fault(&mut self, log: String) -> Stopped {
+        self.stop(Error::PluginFault { plugin: self.approved.plugin.to_string(), log })
     }
 
     /// Ends the call with `error` as the answer.
@@ -159,8 +175,7 @@ impl Grants {
     /// Ends the call because the meter says so.
     pub fn stop_at_bound(&mut self) -> Stopped {
         let bound = self.meter.exceeded().map_or("a limit", super::limit::Bound::name);
-        let log = format!("stopped at its limit `{bound}`");
-        self.stop(Error::PluginFault { plugin: self.approved.plugin.to_string(), log })
+        self.stop_at_fault(format!("stopped at its limit `{bound}`"))
     }
 
     /// Why the call was ended by the host, once.

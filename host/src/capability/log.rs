@@ -3,7 +3,7 @@
 
 use wasmtime::component::{Linker, Val};
 
-use super::grants::{Grants, Handle};
+use super::grants::{Grants, Use};
 use crate::error::{Fault, Setup};
 
 /// The interface as the component must name it.
@@ -20,7 +20,7 @@ pub fn link(linker: &mut Linker<Grants>) -> Setup<()> {
     instance
         .func_new("write", |mut store, _, arguments, _| {
             let grants = store.data_mut();
-            grants.authorize(Handle::Log)?;
+            grants.authorize(&Use { interface: INTERFACE, function: "write", statement: None })?;
             if let [Val::Enum(level), Val::String(message), Val::List(fields)] = arguments
                 && grants.meter_mut().log_line()
             {

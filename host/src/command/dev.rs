@@ -72,14 +72,20 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     let rings = open_rings(state)?;
     create_database(&maintenance).await?;
     let admin = cluster.admin(DATABASE);
-    start::install(&admin, &rings, &packages).await?;
+    let (admitted, unapproved) = start::admit_here(&project.book()?, packages)?;
+    for plugin in &unapproved {
+        println!(
+            "      {plugin} is not as plugins/grants.lock has it; it may run here, and nowhere else: dinehub grants diff {plugin}"
+        );
+    }
+    start::install(&admin, &rings, &admitted).await?;
     stage.done("schemas, roles and grants are in place");
     let mut config = Config::default();
     config.http.listen.clone_from(&arguments.listen);
     config.admin.listen.clone_from(&arguments.admin_listen);
     let _log = telemetry::start_log(Lines::Json, "warn")?;
     let metrics = telemetry::start_metrics()?;
-    let host = start::host(&admin, &rings, packages, project.roles()?, &config).await?;
+    let host = start::host(&admin, &rings, admitted, project.roles()?, &config).await?;
     let api = start::listen("--listen", &config.http.listen).await?;
     let operators = start::listen("--admin-listen", &config.admin.listen).await?;
     let health = health::service(std::sync::Arc::clone(&host.app), metrics);

@@ -8,7 +8,11 @@ use std::{
 use crate::{
     access::role::RoleTable,
     error::{Fault, Setup},
-    plugin::build::Workshop,
+    plugin::{
+        approval::{Book, Reviewers},
+        build::Workshop,
+        lock::Lock,
+    },
     secret::vault::Place,
 };
 
@@ -36,6 +40,23 @@ impl Project {
         Workshop { source: self.root.join("plugins"), output: target.join("plugins") }
     }
 
+    /// What reviewers approved.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.root.join("plugins/grants.lock")
+    }
+
+    /// Whose approval counts.
+    #[must_use]
+    pub fn reviewers_file(&self) -> PathBuf {
+        self.root.join("plugins/reviewers.toml")
+    }
+
+    /// Both together.
+    pub fn book(&self) -> Setup<Book> {
+        read_book(&self.lock_file(), &self.reviewers_file())
+    }
+
     /// The roles of this platform.
     pub fn roles(&self) -> Setup<RoleTable> {
         read_roles(&self.root.join("plugins/roles.toml"))
@@ -54,6 +75,23 @@ impl Project {
         let home = home.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
         home.map(|home| home.join("dinehub").join(name))
             .ok_or_else(|| Fault::new("environment", "neither XDG_STATE_HOME nor HOME is set").fix("export HOME=…"))
+    }
+}
+
+/// Reads a lock and the keys that count for it. Without a lock nothing is approved.
+pub fn read_book(lock: &Path, reviewers: &Path) -> Setup<Book> {
+    let place = reviewers.display().to_string();
+    let reviewers = Reviewers::parse(&place, &fs::read_to_string(reviewers).map_err(Fault::at(&place))?)?;
+    Ok(Book { lock: read_lock(lock)?, reviewers })
+}
+
+/// Reads a lock; one that is not there approves nothing.
+pub fn read_lock(path: &Path) -> Setup<Lock> {
+    let place = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => Lock::parse(&place, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(error) => Err(Fault::new(place, error.to_string())),
     }
 }
 

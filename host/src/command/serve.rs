@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    project::{place, read_roles},
+    project::{place, read_book, read_roles},
     start::{self, Rings},
 };
 use crate::{
@@ -54,8 +54,10 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     };
     let packages = read_packages(&config.plugins.directory)?;
     let roles = read_roles(&config.plugins.roles_file)?;
-    start::install(&admin, &rings, &packages).await?;
-    let host = start::host(&admin, &rings, packages, roles, &config).await?;
+    let book = read_book(&config.plugins.lock_file, &config.plugins.reviewers_file)?;
+    let admitted = book.admit(packages)?;
+    start::install(&admin, &rings, &admitted).await?;
+    let host = start::host(&admin, &rings, admitted, roles, &config).await?;
     let api = start::listen("http.listen", &config.http.listen).await?;
     let admin_port = start::listen("admin.listen", &config.admin.listen).await?;
     tracing::info!(target: "host", listen = %config.http.listen, admin = %config.admin.listen, "ready");

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     access::role::RoleTable,
-    capability::grants::Approved,
+    capability::{granted::Granted, grants::Approved},
     config::Config,
     database::{
         catalog::Catalog,
@@ -20,6 +20,7 @@ use crate::{
         migrate,
         session::{Session, identifier, literal},
         target::Target,
+        usage,
     },
     error::{Fault, Setup},
     http::{self, App, Bounds},
@@ -27,6 +28,7 @@ use crate::{
     identity::{self, Identity},
     plugin::{
         admit::Candidate,
+        approval::{Admission, Book, SigningKey, asked},
         bind,
         cursor::Sealer,
         engine::{self, Engine, Slots},
@@ -35,6 +37,11 @@ use crate::{
     },
     secret::{self, ring::Ring, vault::Vault},
 };
+
+/// How often it is written down which grants were used.
+const RECORD_EVERY: Duration = Duration::from_secs(10);
+/// Who approves what was built on this machine, for this machine.
+const MACHINE: &str = "this-machine";
 
 /// The secrets a host opens.
 pub const SECRETS: [&str; 3] = ["jwt", "database", "cursor"];
@@ -70,9 +77,27 @@ fn control_role(database: &str) -> String {
     format!("{database}_control")
 }
 
+/// Lets in what `book` approves; and what it does not, because it was built here and nobody reviewed it yet, for this run
+/// alone, with a key that is gone afterwards. Names the latter. For `dev` and tests: `serve` admits by the book.
+pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>, Vec<PluginId>)> {
+    let candidates = packages.iter().cloned().map(Candidate::read).collect::<Setup<Vec<_>>>()?;
+    let (key, _) = SigningKey::fresh()?;
+    let (mut here, mut unapproved) = (book.clone(), Vec::new());
+    here.reviewers.approvals_min = 1;
+    here.reviewers.reviewers.insert(MACHINE.to_owned(), key.public());
+    for mut block in asked(&candidates)? {
+        if book.ensure_approved(&block).is_err() {
+            block.approvals = vec![key.approve(&block, MACHINE, "")];
+            unapproved.push(block.id.clone());
+            here.lock.put(block);
+        }
+    }
+    Ok((here.admit(packages)?, unapproved))
+}
+
 /// Brings the database to where these packages need it: schemas migrated, statements proved, roles and grants exact.
 /// `admin` is a superuser, or a role that may create roles and databases. Gives each plugin's catalog.
-pub async fn install(admin: &Target, rings: &Rings, packages: &[Package]) -> Setup<BTreeMap<PluginId, Catalog>> {
+pub async fn install(admin: &Target, rings: &Rings, admitted: &[Admission]) -> Setup<BTreeMap<PluginId, Catalog>> {
     migrate::host(admin).await?;
     let session = Session::open(admin).await?;
     let control = control_role(&admin.database);
@@ -80,16 +105,18 @@ pub async fn install(admin: &Target, rings: &Rings, packages: &[Package]) -> Set
     session.run(&format!("alter role {} password {}", identifier(&control), literal(&verifier))).await?;
     grant::close(&session).await?;
     let mut catalogs = BTreeMap::new();
-    for package in packages {
+    for admission in admitted {
+        let package = admission.package();
         let id = &package.manifest.id;
+        ensure_not_older(&session, id, admission.generation()).await?;
         let roles = grant::ensure_roles(admin, id, |role| rings.password(role)).await?;
         let owner = rings.login(admin, &roles.owner);
         let catalog = migrate::plugin(admin, &owner, id, &package.content.migrations).await?;
-        prove(&session, admin, package).await?;
+        prove(&session, admin, admission).await?;
         grant::apply(admin, id, &package.content.statements).await?;
         catalogs.insert(id.clone(), catalog);
     }
-    for package in packages {
+    for package in admitted.iter().map(Admission::package) {
         let id = &package.manifest.id;
         let drift = grant::verify(admin, id, &package.content.statements).await?;
         if !drift.is_empty() {
@@ -100,14 +127,31 @@ pub async fn install(admin: &Target, rings: &Rings, packages: &[Package]) -> Set
     Ok(catalogs)
 }
 
+/// An approval that this database has seen replaced does not come back: whoever wants the old artefact approves it anew.
+async fn ensure_not_older(session: &Session, id: &PluginId, generation: u64) -> Setup<()> {
+    let known = format!("select generation from dinehub.admission where plugin = {}", literal(id.as_str()));
+    let row = session.query(&known, &[]).await.map_err(session.fault())?;
+    let known: i64 = row.first().map_or(0, |row| row.get(0));
+    // Generation 0 was approved here, for this run.
+    if generation != 0 && i64::try_from(generation).unwrap_or(i64::MAX) < known {
+        let what = format!("is approval {generation} of this plugin, and this database has seen approval {known}");
+        return Err(Fault::new(id.as_str(), what).fix(format!(
+            "use the newer grants.lock and artefact, or approve this one anew: dinehub grants approve {id}"
+        )));
+    }
+    Ok(())
+}
+
 /// Proves a package's statements again, unless this version of the host already did for this very artefact.
-async fn prove(session: &Session, admin: &Target, package: &Package) -> Setup<()> {
+async fn prove(session: &Session, admin: &Target, admission: &Admission) -> Setup<()> {
+    let package = admission.package();
     let id = &package.manifest.id;
     let mark = format!("{} {}", env!("CARGO_PKG_VERSION"), package.digest);
     let known = format!(
-        "select 1 from dinehub.admission where plugin = {} and mark = {}",
+        "select 1 from dinehub.admission where plugin = {} and mark = {} and generation >= {}",
         literal(id.as_str()),
-        literal(&mark)
+        literal(&mark),
+        admission.generation()
     );
     if !session.query(&known, &[]).await.map_err(session.fault())?.is_empty() {
         return Ok(());
@@ -115,10 +159,12 @@ async fn prove(session: &Session, admin: &Target, package: &Package) -> Setup<()
     let proved = bind::prove(id, &package.content.statements, &package.content.migrations, admin).await;
     proved.map_err(|fault| fault.within(id))?;
     let note = format!(
-        "insert into dinehub.admission (plugin, mark) values ({}, {})
-         on conflict (plugin) do update set mark = excluded.mark, admitted_at = now()",
+        "insert into dinehub.admission as known (plugin, mark, generation) values ({}, {}, {})
+         on conflict (plugin) do update set mark = excluded.mark, admitted_at = now(),
+           generation = greatest(known.generation, excluded.generation)",
         literal(id.as_str()),
-        literal(&mark)
+        literal(&mark),
+        admission.generation()
     );
     session.run(&note).await
 }
@@ -128,13 +174,14 @@ async fn prove(session: &Session, admin: &Target, package: &Package) -> Setup<()
 pub struct Host {
     pub app: Arc<App>,
     pub pool: Pool,
+    control: PgPool,
 }
 
 /// Opens everything a host serves with. The database was [`install`]ed; `place` is used for names only, not for its login.
 pub async fn host(
     place: &Target,
     rings: &Rings,
-    packages: Vec<Package>,
+    admitted: Vec<Admission>,
     roles: RoleTable,
     config: &Config,
 ) -> Setup<Host> {
@@ -145,18 +192,18 @@ pub async fn host(
         wait_max: Duration::from_millis(config.database.wait_ms),
         ..guest::Options::default()
     };
-    let pool = Pool::new(control, options);
+    let pool = Pool::new(control.clone(), options);
     let engine = Engine::new(Slots(config.plugins.calls_max))?;
-    let candidates = packages.into_iter().map(Candidate::read).collect::<Setup<Vec<_>>>()?;
-    for candidate in &candidates {
-        ensure_roles_exist(candidate, &roles)?;
+    for admission in &admitted {
+        ensure_roles_exist(admission.candidate(), &roles)?;
     }
-    let registry = Registry::load(&engine, candidates, |candidate| {
-        let names = grant::Roles::of(&place.database, candidate.id())?;
+    let registry = Registry::load(&engine, admitted, |admission| {
+        let manifest = &admission.package().manifest;
+        let names = grant::Roles::of(&place.database, &manifest.id)?;
         let login = |role: &str| pool.login(rings.login(place, role));
-        let manifest = &candidate.package.manifest;
-        let (ro, rw) = (login(&names.ro), login(&names.rw));
-        Ok(Approved::new(manifest.id.clone(), manifest.limits, engine::TICK_MS, pool.clone(), ro, rw))
+        let logins = (login(&names.ro), login(&names.rw));
+        let granted = Granted::of(admission.functions());
+        Ok(Approved::new(manifest.id.clone(), granted, (manifest.limits, engine::TICK_MS), pool.clone(), logins))
     })?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
     let bounds = Bounds {
@@ -167,7 +214,7 @@ pub async fn host(
         drain_ms: config.http.drain_ms,
     };
     let app = App::new(identity, roles, Arc::new(registry), sealer, bounds)?;
-    Ok(Host { app: Arc::new(app), pool })
+    Ok(Host { app: Arc::new(app), pool, control })
 }
 
 fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
@@ -207,7 +254,29 @@ impl Host {
     /// Serves the API until `stop` ends, then drains.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let service = http::layers::service(Arc::clone(&self.app));
+        let recording = tokio::spawn({
+            let host = self.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(RECORD_EVERY).await;
+                    host.record_use().await;
+                }
+            }
+        });
         http::serve::serve(listener, service, self.app.bounds, stop).await;
+        recording.abort();
+        self.record_use().await;
+    }
+
+    /// Writes down which grants were used since the last time.
+    pub async fn record_use(&self) {
+        for plugin in self.app.registry.iter() {
+            for used in plugin.approved().take_used() {
+                if let Err(why) = usage::record(&self.control, plugin.id(), &used.import, used.uses).await {
+                    tracing::warn!(target: "host", plugin = %plugin.id(), import = used.import, %why, "use not recorded");
+                }
+            }
+        }
     }
 }
 

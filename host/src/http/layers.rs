@@ -49,7 +49,7 @@ async fn straight(app: &Arc<App>, id: RequestId, request: extract::Request) -> R
     let (parts, body) = request.into_parts();
     let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
     let actor = app.identity.actor(&parts.headers)?;
-    let permit = permit::permit(actor, &route.rule, &app.roles)?;
+    let permit = permit::permit(actor, &route.rule, &app.roles, &route.denial)?;
     let body = read(app, body).await?;
     let request = Request { id, parts: &parts, params, body: &body };
     let mut response = match &route.target {

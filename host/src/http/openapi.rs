@@ -191,6 +191,7 @@ fn problem_schema() -> Value {
             "detail": {"type": "string"},
             "code": {"type": "string", "description": "Stable; for programs."},
             "request_id": {"type": "string", "format": "uuid"},
+            "denial": {"type": "string", "description": "Names the rule that refused; for whoever operates this host."},
             "errors": {"type": "array", "items": {
                 "type": "object",
                 "properties": {

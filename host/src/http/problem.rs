@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     error::{Error, Violation},
-    id::RequestId,
+    id::{Denial, RequestId},
 };
 
 /// The media type of every failure.
@@ -24,6 +24,9 @@ struct Problem<'a> {
     detail: &'a str,
     code: &'a str,
     request_id: String,
+    /// For `dinehub grants explain --denial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<&'a Denial>,
     #[serde(skip_serializing_if = "<[Violation]>::is_empty")]
     errors: &'a [Violation],
 }
@@ -48,6 +51,7 @@ pub fn respond(error: &Error, request: RequestId) -> Response<Body> {
         detail: &error.public(),
         code: error.code(),
         request_id: request.to_string(),
+        denial: if let Error::Forbidden(denial) = error { Some(denial) } else { None },
         errors: if let Error::Invalid(violations) = error { violations } else { &[] },
     };
     let body = serde_json::to_vec(&problem).unwrap_or_default();

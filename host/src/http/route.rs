@@ -22,6 +22,7 @@ use super::{
 use crate::{
     access::{permit::Permit, policy::Rule, role::RoleTable},
     error::{Error, Violation},
+    id::Denial,
     plugin::{json, manifest::Method},
 };
 
@@ -50,7 +51,8 @@ fn route(
     run: for<'r> fn(&'r App, Permit, Request<'r>) -> Answer<'r>,
     doc: Value,
 ) -> Route {
-    Route { method, pattern: pattern.to_owned(), rule, target: Target::Host(Action { run, doc }) }
+    let denial = Denial::route(method.as_str(), pattern);
+    Route { method, pattern: pattern.to_owned(), rule, denial, target: Target::Host(Action { run, doc }) }
 }
 
 /// An OpenAPI operation. `takes` and `gives` are JSON Schemas.

@@ -7,6 +7,7 @@ use crate::{
     access::policy::Rule,
     error::{Error, Fault, Setup},
     http::{request::Params, route::Action},
+    id::Denial,
     plugin::{
         contract::Endpoint,
         manifest::{self, Method},
@@ -21,6 +22,8 @@ pub struct Route {
     /// With `{parameters}`: `/api/v1/ordering/orders/{id}`.
     pub pattern: String,
     pub rule: Rule,
+    /// What a refusal by the rule is called.
+    pub denial: Denial,
     pub target: Target,
 }
 
@@ -120,7 +123,8 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     let export = plugin.export(&contract.api_interface, &route.function);
     let export = export.ok_or_else(|| fault(format!("`{}` is not exported", route.function)))?;
     let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources };
-    Ok(Route { method: route.method, pattern, rule: route.rule(), target: Target::Plugin(Box::new(served)) })
+    let denial = Denial::route(route.method.as_str(), &pattern);
+    Ok(Route { method: route.method, pattern, rule: route.rule(), denial, target: Target::Plugin(Box::new(served)) })
 }
 
 fn source(param: &crate::plugin::contract::Parameter, in_path: &[&str]) -> Source {

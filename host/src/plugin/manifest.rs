@@ -1,6 +1,9 @@
 //! `plugin.toml`: what a plugin asks to be called, which functions answer which paths, and within what bounds.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,9 @@ pub struct Manifest {
     pub version: Version,
     /// One sentence, shown in the API's documentation.
     pub description: String,
+    /// Who wrote it, by the names of `reviewers.toml`: none of them may approve it.
+    #[serde(default)]
+    pub authors: BTreeSet<String>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default, rename = "route")]

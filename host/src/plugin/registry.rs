@@ -11,6 +11,7 @@ use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use super::{
     admit::{Candidate, Import},
+    approval::Admission,
     contract::Contract,
     engine::Engine,
     package::Package,
@@ -20,7 +21,7 @@ use crate::{
         grants::{Approved, Grants},
         tree::{Callee, DEPTH_MAX},
     },
-    error::{Error, Fault, Setup},
+    error::{Error, Setup},
     id::PluginId,
 };
 
@@ -113,28 +114,17 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Links every candidate against the others. `approve` turns a candidate into what its calls may touch.
+    /// Links every admitted plugin. `approve` turns it into what its calls may touch.
     pub fn load(
         engine: &Engine,
-        candidates: Vec<Candidate>,
-        approve: impl Fn(&Candidate) -> Setup<Approved>,
+        admitted: Vec<Admission>,
+        approve: impl Fn(&Admission) -> Setup<Approved>,
     ) -> Setup<Self> {
-        let mut linked = Vec::with_capacity(candidates.len());
-        for candidate in &candidates {
-            if candidates.iter().filter(|other| other.id() == candidate.id()).count() > 1 {
-                return Err(Fault::new(candidate.id().as_str(), "is installed twice"));
-            }
-        }
-        let mut contracts: BTreeMap<PluginId, Contract> = BTreeMap::new();
-        let mut rest = Vec::with_capacity(candidates.len());
-        for candidate in candidates {
-            contracts.insert(candidate.id().clone(), candidate.contract.clone());
-            rest.push(candidate);
-        }
-        for candidate in rest {
-            let imports = candidate.imports(&contracts)?;
+        let mut linked = Vec::with_capacity(admitted.len());
+        for admission in admitted {
+            let approved = Arc::new(approve(&admission)?);
+            let (candidate, imports) = admission.into_parts();
             let pre = candidate.link(engine, &imports)?;
-            let approved = Arc::new(approve(&candidate)?);
             let exports = exports(&candidate, &pre);
             let calls = Gate::new(approved.limits().calls_max.min(engine.slots().0));
             let Candidate { package, contract } = candidate;

@@ -25,6 +25,13 @@ impl Database {
     pub fn admin(&self) -> Target {
         cluster::admin().database(&self.name)
     }
+
+    /// The same as a URL, for the program's commands.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let Target { host, port, database, user, .. } = self.admin();
+        format!("postgres://{user}@{}:{port}/{database}", host.replace('/', "%2F"))
+    }
 }
 
 impl Drop for Database {

@@ -12,6 +12,7 @@ use dinehub::{
     id::Role,
     identity::account::{Account, NewAccount},
     plugin::{
+        approval::Book,
         build::{self, Workshop},
         package::Package,
     },
@@ -89,9 +90,10 @@ impl Server {
         let database = Database::fresh().await;
         let admin = database.admin();
         let rings = rings();
-        start::install(&admin, &rings, &packages).await?;
+        let (admitted, _) = start::admit_here(&Book::default(), packages)?;
+        start::install(&admin, &rings, &admitted).await?;
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
-        let host = start::host(&admin, &rings, packages, roles, config).await?;
+        let host = start::host(&admin, &rings, admitted, roles, config).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopping) = oneshot::channel::<()>();

@@ -84,6 +84,7 @@ struct Inner {
     sockets: Arc<Semaphore>,
     bulkheads: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// In the order in which they came back.
+    #[expect(clippy::vec_box, reason = "moved to a lease and back for every call: a pointer, not the session")]
     idle: Mutex<Vec<Box<Connection>>>,
 }
 
