@@ -9,5 +9,6 @@ pub mod call;
 pub mod data;
 pub mod granted;
 pub mod grants;
+pub mod gate;
 pub mod limit;
 pub mod log;

@@ -29,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("wasmtime::", &["plugin", "capability"]),
     ("argon2::", &["identity/password"]),
     ("tokio_postgres::", &["database"]),
-    ("aws_lc_rs::", &["secret", "identity", "plugin/cursor", "database/identity"]),
+    ("aws_lc_rs::", &["secret", "identity", "plugin/cursor", "plugin/approval", "database/identity"]),
     // Programs and folders of a developer's machine are driven from here.
     ("std::env", &["main", "command", "config", "plugin/build"]),
     ("std::fs", &["main", "command", "config", "plugin/build", "plugin/bind", "database/local"]),

@@ -6,15 +6,9 @@
 
 use std::sync::Arc;
 
-use wasmtime::{
-    StoreContextMut,
-    component::{Linker, Val},
-};
+use wasmtime::component::Linker;
 
-use super::{
-    grants::{Grants, Stopped, Use},
-    tree::Nested,
-};
+use super::{gate::Function, grants::Grants, tree::Nested};
 use crate::{
     error::{Fault, Setup},
     id::PluginId,
@@ -28,37 +22,17 @@ pub fn link(linker: &mut Linker<Grants>, plugin: &PluginId, interface: &str, fun
     for name in functions {
         let (plugin, interface, function): (PluginId, Arc<str>, Arc<str>) =
             (plugin.clone(), Arc::clone(&interface), name.as_str().into());
-        let host = move |store: &mut StoreContextMut<'_, Grants>, arguments: &[Val]| {
-            let grants = store.data_mut();
-            grants.authorize(&Use { interface: &interface, function: &function, statement: None })?;
-            let tree = grants.tree().descend(&plugin).map_err(|error| grants.stop(error))?;
-            let nested = Nested {
-                plugin: plugin.clone(),
-                interface: Arc::clone(&interface),
-                function: Arc::clone(&function),
-                permit: grants.permit().for_callee(),
-                tree,
-                arguments: arguments.to_vec(),
-                callee: grants.callee(),
-            };
-            Ok::<_, Stopped>(nested)
-        };
-        instance
-            .func_new_async(name, move |mut store, _, arguments, results| {
-                let prepared = host(&mut store, arguments);
-                Box::new(async move {
-                    let nested = prepared?;
-                    let callee = Arc::clone(&nested.callee);
-                    let answer = callee.call(nested).await;
-                    let value = answer.map_err(|error| store.data_mut().stop(error))?;
-                    for (slot, value) in results.iter_mut().zip(value) {
-                        *slot = value;
-                    }
-                    store.set_epoch_deadline(1);
-                    Ok(())
-                })
+        Function::new(&interface, &function).link(&mut instance, move |grants, arguments| {
+            let (plugin, interface, function) = (plugin.clone(), Arc::clone(&interface), Arc::clone(&function));
+            Box::pin(async move {
+                let tree = grants.tree().descend(&plugin).map_err(|error| grants.stop(error))?;
+                let permit = grants.permit().for_callee();
+                let (arguments, callee) = (arguments.to_vec(), grants.callee());
+                let nested =
+                    Nested { plugin, interface, function, permit, tree, arguments, callee: Arc::clone(&callee) };
+                callee.call(nested).await.map_err(|error| grants.stop(error))
             })
-            .map_err(fault)?;
+        })?;
     }
     Ok(())
 }

@@ -8,12 +8,12 @@
 
 use std::sync::Arc;
 
-use wasmtime::{
-    StoreContextMut,
-    component::{Linker, Val},
-};
+use wasmtime::component::{Linker, Val};
 
-use super::grants::{Grants, Stopped, Use};
+use super::{
+    gate::Function,
+    grants::{Grants, Stopped},
+};
 use crate::{
     database::{
         guest::{Failure, Rows},
@@ -33,48 +33,35 @@ pub fn link<'s>(
 ) -> Setup<()> {
     let fault = |error: wasmtime::Error| Fault::new(interface, format!("{error:#}"));
     let mut instance = linker.instance(interface).map_err(fault)?;
+    let interface: Arc<str> = interface.into();
     for statement in statements {
-        let bound = Arc::new(Bound::new(interface, statement));
-        instance
-            .func_new_async(&bound.function.clone(), move |mut store, _, arguments, results| {
-                let bound = Arc::clone(&bound);
-                Box::new(async move {
-                    let value = execute(&mut store, &bound, arguments).await?;
-                    // Time spent waiting for PostgreSQL is not the guest's.
-                    store.set_epoch_deadline(1);
-                    if let Some(slot) = results.first_mut() {
-                        *slot = value;
-                    }
-                    Ok(())
-                })
-            })
-            .map_err(fault)?;
+        let statement = Arc::new(statement.clone());
+        let name = statement.name.replace('_', "-");
+        let bound = Arc::new(Bound::new(Arc::clone(&statement)));
+        let function = Function { interface: Arc::clone(&interface), name, statement: Some(statement) };
+        function.link(&mut instance, move |grants, arguments| {
+            let bound = Arc::clone(&bound);
+            Box::pin(async move { execute(grants, &bound, arguments).await.map(Some) })
+        })?;
     }
     Ok(())
 }
 
 /// A statement with what is needed at each call worked out once.
 struct Bound {
-    interface: String,
-    /// As the guest calls it.
-    function: String,
-    statement: Statement,
+    statement: Arc<Statement>,
     /// Column names as WIT fields.
     fields: Vec<String>,
 }
 
 impl Bound {
-    fn new(interface: &str, statement: &Statement) -> Self {
+    fn new(statement: Arc<Statement>) -> Self {
         let fields = statement.columns.iter().map(|column| column.name.replace('_', "-")).collect();
-        let function = statement.name.replace('_', "-");
-        Self { interface: interface.to_owned(), function, statement: statement.clone(), fields }
+        Self { statement, fields }
     }
 }
 
-async fn execute(store: &mut StoreContextMut<'_, Grants>, bound: &Bound, arguments: &[Val]) -> Result<Val, Stopped> {
-    let grants = store.data_mut();
-    let Bound { interface, function, statement, .. } = bound;
-    grants.authorize(&Use { interface, function, statement: Some(statement) })?;
+async fn execute(grants: &mut Grants, bound: &Bound, arguments: &[Val]) -> Result<Val, Stopped> {
     let lists = lists(&bound.statement, arguments);
     let params = match parameters(&bound.statement, arguments, &lists, grants) {
         Ok(params) => params,

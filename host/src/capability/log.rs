@@ -3,7 +3,7 @@
 
 use wasmtime::component::{Linker, Val};
 
-use super::grants::{Grants, Use};
+use super::{gate::Function, grants::Grants};
 use crate::error::{Fault, Setup};
 
 /// The interface as the component must name it.
@@ -17,18 +17,14 @@ const FIELDS_MAX: usize = 16;
 pub fn link(linker: &mut Linker<Grants>) -> Setup<()> {
     let fault = |error: wasmtime::Error| Fault::new(INTERFACE, format!("{error:#}"));
     let mut instance = linker.instance(INTERFACE).map_err(fault)?;
-    instance
-        .func_new("write", |mut store, _, arguments, _| {
-            let grants = store.data_mut();
-            grants.authorize(&Use { interface: INTERFACE, function: "write", statement: None })?;
-            if let [Val::Enum(level), Val::String(message), Val::List(fields)] = arguments
-                && grants.meter_mut().log_line()
-            {
-                write(grants, level, message, fields);
-            }
-            Ok(())
-        })
-        .map_err(fault)
+    Function::new(INTERFACE, "write").link(&mut instance, |grants, arguments| {
+        if let [Val::Enum(level), Val::String(message), Val::List(fields)] = arguments
+            && grants.meter_mut().log_line()
+        {
+            write(grants, level, message, fields);
+        }
+        Box::pin(async { Ok(None) })
+    })
 }
 
 fn write(grants: &Grants, level: &str, message: &str, fields: &[Val]) {
