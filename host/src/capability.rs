@@ -12,3 +12,8 @@ pub mod grants;
 pub mod gate;
 pub mod limit;
 pub mod log;
+pub mod clock;
+pub mod random;
+pub mod secret;
+pub mod files;
+pub mod handle;

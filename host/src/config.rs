@@ -86,6 +86,8 @@ pub struct Plugins {
     pub lock_file: PathBuf,
     /// Whose approval counts.
     pub reviewers_file: PathBuf,
+    /// Where granted directories are: `<here>/<plugin>/files/<name>`.
+    pub files_directory: PathBuf,
     /// Calls that may run at once, over all plugins and nested calls.
     pub calls_max: u32,
 }
@@ -142,6 +144,7 @@ impl Default for Plugins {
             roles_file: "plugins/roles.toml".into(),
             lock_file: "plugins/grants.lock".into(),
             reviewers_file: "plugins/reviewers.toml".into(),
+            files_directory: "plugins".into(),
             calls_max: 512,
         }
     }

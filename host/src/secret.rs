@@ -11,7 +11,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
-use self::ring::Key;
+use self::ring::{Key, Ring};
 
 /// Keeps what is derived apart from whatever else is ever computed with the same key.
 const LABEL: &[u8] = b"dinehub derive 1\0";
@@ -28,6 +28,25 @@ pub fn derive(key: &Key, purpose: &str) -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(context.sign()))
 }
 
+/// HMAC-SHA256 (RFC 2104) by the ring's current key, in lower-case hexadecimal.
+#[must_use]
+pub fn sign(ring: &Ring, message: &[u8]) -> String {
+    hex::encode(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, ring.current.expose_secret()), message))
+}
+
+/// Whether `signature`, in hexadecimal, was made by a key of the ring that still verifies; each in constant time.
+#[must_use]
+pub fn is_signed(ring: &Ring, message: &[u8], signature: &str) -> bool {
+    let Ok(signature) = hex::decode(signature) else { return false };
+    let by = |key: &Key| hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret()), message, &signature);
+    std::iter::once(&ring.current).chain(&ring.verifying).any(|key| by(key).is_ok())
+}
+
+/// Fills `bytes` from the operating system's generator.
+pub fn fill(bytes: &mut [u8]) -> Result<(), ()> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| ())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +59,29 @@ mod tests {
         assert_ne!(text(&one, "role:x"), text(&two, "role:x"));
         assert_eq!(text(&one, "role:x"), text(&one, "role:x"));
         assert_eq!(text(&one, "role:x").len(), 43);
+    }
+
+    /// RFC 4231, test case 6.
+    #[test]
+    fn signatures_are_those_of_the_standard() {
+        let ring = Ring::of(Key::new("a", vec![0xaa; 131]).unwrap());
+        let expected = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
+        let message = b"Test Using Larger Than Block-Size Key - Hash Key First";
+        assert_eq!(sign(&ring, message), expected);
+        assert!(is_signed(&ring, message, expected) && is_signed(&ring, message, &expected.to_uppercase()));
+        for wrong in ["", "60", "zz", &expected[2..], &expected.replace('6', "7")] {
+            assert!(!is_signed(&ring, message, wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_older_key_verifies_as_long_as_it_is_in_the_ring() {
+        let old = Ring::of(Key::generate("old").unwrap());
+        let signature = sign(&old, b"message");
+        let mut ring = Ring::of(Key::generate("new").unwrap());
+        assert!(!is_signed(&ring, b"message", &signature));
+        ring.verifying.push(old.current);
+        assert!(is_signed(&ring, b"message", &signature));
+        assert_ne!(sign(&ring, b"message"), signature, "only the current one signs");
     }
 }

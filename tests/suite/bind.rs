@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use dinehub::{
     database::statement::{Arity, Kind},
-    plugin::bind::{self, bind},
+    plugin::{
+        bind::{self, bind},
+        manifest::Manifest,
+    },
 };
 use harness::database::Database;
 
@@ -36,6 +39,11 @@ impl Drop for Folder {
     }
 }
 
+fn manifest() -> Manifest {
+    let text = "id = \"ordering\"\nversion = \"1.0.0\"\ndescription = \"Orders.\"\n";
+    Manifest::parse("plugin.toml", text).unwrap()
+}
+
 const PLACE: &str = "-- Place an order for the caller.\n-- returns: one\n
     insert into ordering.purchase (account_id, note, tags) values (:caller, :note?, :tags)
     returning id, placed_at, state, note as \"note?\"";
@@ -56,7 +64,7 @@ async fn what_cannot_be_bound_is_refused_with_file_line_and_fix() {
         ("orders/place.sql", "-- X.\n-- returns: count\nselect 1 as x", "returns `count` and has result columns"),
     ] {
         let folder = Folder::new(&[(path, text)]);
-        let fault = bind(&folder.0, &id(), &database.admin()).await.unwrap_err().to_string();
+        let fault = bind(&folder.0, &manifest(), &database.admin()).await.unwrap_err().to_string();
         assert!(fault.contains(reason), "{path}: {fault}");
         assert!(!folder.0.join("wit").exists(), "nothing is written");
     }
@@ -66,7 +74,7 @@ async fn what_cannot_be_bound_is_refused_with_file_line_and_fix() {
 async fn statements_get_their_types_and_their_wit_from_postgresql() {
     let database = Database::fresh().await;
     let folder = Folder::new(&[("orders/place.sql", PLACE), ("orders/list.sql", LIST)]);
-    let bound = bind(&folder.0, &id(), &database.admin()).await.unwrap_or_else(|fault| panic!("{fault}"));
+    let bound = bind(&folder.0, &manifest(), &database.admin()).await.unwrap_or_else(|fault| panic!("{fault}"));
     let [list, place] = bound.statements.as_slice() else { panic!("two statements") };
     assert_eq!((list.name.as_str(), list.arity), ("list", Arity::Many { rows_max: 50 }));
     assert!(
@@ -85,7 +93,7 @@ async fn statements_get_their_types_and_their_wit_from_postgresql() {
     ] {
         assert!(written.contains(line), "{line}\n{written}");
     }
-    let again = bind(&folder.0, &id(), &database.admin()).await.unwrap();
+    let again = bind(&folder.0, &manifest(), &database.admin()).await.unwrap();
     assert_eq!(again, bound);
 }
 
@@ -93,7 +101,7 @@ async fn statements_get_their_types_and_their_wit_from_postgresql() {
 async fn a_shipped_statement_that_is_not_what_it_claims_is_refused() {
     let database = Database::fresh().await;
     let folder = Folder::new(&[("orders/place.sql", PLACE), ("orders/list.sql", LIST)]);
-    let bound = bind(&folder.0, &id(), &database.admin()).await.unwrap();
+    let bound = bind(&folder.0, &manifest(), &database.admin()).await.unwrap();
     let migrations = bind::migrations(&folder.0).unwrap();
     let prove = async |statements: &[_]| bind::prove(&id(), statements, &migrations, &database.admin()).await;
     assert_eq!(prove(&bound.statements).await.unwrap(), bound.catalog);

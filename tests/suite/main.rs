@@ -35,6 +35,8 @@ mod matrix;
 mod admission;
 mod approval;
 mod review;
+mod gate;
+mod handle;
 mod sandbox;
 mod cancel;
 

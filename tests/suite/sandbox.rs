@@ -21,7 +21,7 @@ macro_rules! paired {
     };
 }
 
-paired!(echo forger memory_bomb recursion spin start_spin state thief trap ungranted);
+paired!(echo forger hands memory_bomb recursion spin start_spin state thief trap ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -106,6 +106,29 @@ async fn leaves_memory_alone(attack: impl AsyncFn()) {
 
 mod attack {
     use super::*;
+
+    pub(super) async fn hands() {
+        let (_directory, config) = crate::handle::directories();
+        let mut packages = features().await;
+        packages.extend(guests(&["hands"]).await);
+        let server = Server::try_with(packages, &config).await.unwrap();
+        let client = server.anonymous();
+        // Every way out of a granted directory is a file that is not there.
+        for path in
+            ["../../plugin.toml", "/etc/passwd", "escape.txt", "..", ".", "", "a/../../reports/x", "%2e%2e/x", "nul"]
+        {
+            for handle in ["shelf", "reports"] {
+                let answer = client.get(&format!("/api/v1/hands/{handle}?path={path}")).await;
+                assert_eq!((answer.status, answer.code()), (409, "missing"), "{handle} {path:?}: {answer:?}");
+            }
+            let answer = client.post(&format!("/api/v1/hands/reports?path={path}"), &json!("mine")).await;
+            let is_a_name = ["escape.txt", "nul"].contains(&path);
+            assert_eq!(answer.status, if is_a_name { 204 } else { 409 }, "{path:?}: {answer:?}");
+        }
+        let _ = client.get("/api/v1/restaurants?limit=1").await.expect(200);
+        let _ = client.get("/api/v1/hands/shelf?path=greeting.txt").await.expect(200);
+        holds_nothing(&server).await;
+    }
 
     pub(super) async fn spin() {
         let server = beside("spin").await;

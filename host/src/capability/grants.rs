@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     granted::{Granted, Used},
+    handle::Opened,
     limit::{Limits, Meter},
     tree::{Callee, Tree},
 };
@@ -30,6 +31,7 @@ use crate::{
 pub struct Approved {
     plugin: PluginId,
     granted: Granted,
+    handles: Opened,
     limits: Limits,
     tick_ms: u32,
     pool: Pool,
@@ -47,11 +49,18 @@ pub enum Mode {
 }
 
 impl Approved {
-    /// For `plugin`: the functions it was granted, the bounds of a call, and its two logins at the database (`_ro`, `_rw`).
+    /// For `plugin`: the functions it was granted, what its handles lead to, the bounds of a call, and its two logins at
+    /// the database (`_ro`, `_rw`).
     #[must_use]
-    pub fn new(plugin: PluginId, granted: Granted, bounds: (Limits, u32), pool: Pool, logins: (Login, Login)) -> Self {
-        let ((limits, tick_ms), (login_ro, login_rw)) = (bounds, logins);
-        Self { plugin, granted, limits, tick_ms, pool, login_ro, login_rw }
+    pub fn new(
+        plugin: PluginId,
+        granted: (Granted, Opened),
+        bounds: (Limits, u32),
+        pool: Pool,
+        logins: (Login, Login),
+    ) -> Self {
+        let ((granted, handles), (limits, tick_ms), (login_ro, login_rw)) = (granted, bounds, logins);
+        Self { plugin, granted, handles, limits, tick_ms, pool, login_ro, login_rw }
     }
 
     /// Which functions were used since the last call of this.
@@ -210,6 +219,12 @@ impl Grants {
     #[must_use]
     pub fn plugin(&self) -> &PluginId {
         &self.approved.plugin
+    }
+
+    /// What the plugin's declared handles lead to.
+    #[must_use]
+    pub fn handles(&self) -> &Opened {
+        &self.approved.handles
     }
 
     /// The request's way to here.

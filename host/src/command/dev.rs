@@ -20,7 +20,7 @@ use crate::{
     database::{local::Cluster, session::Session},
     error::{Fault, Setup},
     http::route::health,
-    plugin::build,
+    plugin::{approval::Admission, build},
     secret::vault::{self, Vault},
     telemetry::{self, Lines},
 };
@@ -69,10 +69,10 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     let maintenance = cluster.admin("postgres");
     let packages = build::build_all(&project.workshop(), &maintenance, |line| println!("      {line}")).await?;
     stage.done(&format!("{} plugins are built", packages.len()));
-    let rings = open_rings(state)?;
+    let (admitted, unapproved) = start::admit_here(&project.book()?, packages)?;
+    let rings = open_rings(state, &admitted)?;
     create_database(&maintenance).await?;
     let admin = cluster.admin(DATABASE);
-    let (admitted, unapproved) = start::admit_here(&project.book()?, packages)?;
     for plugin in &unapproved {
         println!(
             "      {plugin} is not as plugins/grants.lock has it; it may run here, and nowhere else: dinehub grants diff {plugin}"
@@ -83,6 +83,7 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     let mut config = Config::default();
     config.http.listen.clone_from(&arguments.listen);
     config.admin.listen.clone_from(&arguments.admin_listen);
+    config.plugins.files_directory = project.workshop().source;
     let _log = telemetry::start_log(Lines::Json, "warn")?;
     let metrics = telemetry::start_metrics()?;
     let host = start::host(&admin, &rings, admitted, project.roles()?, &config).await?;
@@ -119,11 +120,14 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     Ok(())
 }
 
-fn open_rings(state: &Path) -> Setup<Rings> {
+fn open_rings(state: &Path, admitted: &[Admission]) -> Setup<Rings> {
     let (secrets, home) = (place(&state.join("secrets"))?, place(state)?);
     let version = jiff::Timestamp::now().strftime("%Y-%m").to_string();
-    vault::create(&secrets, &home, IDENTITY, &SECRETS, &version)?;
-    Rings::open(&Vault::open(secrets, &home, IDENTITY)?)
+    let names = start::secrets_of(admitted.iter().map(Admission::package));
+    let names: Vec<&str> = SECRETS.into_iter().chain(names.iter().map(String::as_str)).collect();
+    vault::create(&secrets, &home, IDENTITY, &names, &version)?;
+    let vault = Vault::open(secrets, &home, IDENTITY)?;
+    Rings::open(&vault)?.with_plugins(&vault, admitted)
 }
 
 async fn create_database(maintenance: &crate::database::target::Target) -> Setup<()> {

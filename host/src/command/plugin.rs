@@ -35,7 +35,7 @@ async fn work(project: &Project, cluster: &Cluster, command: Command) -> Setup<(
         Command::Bind => {
             for folder in workshop.plugins()? {
                 let (manifest, _) = build::read_manifest(&folder)?;
-                let bound = bind::bind(&folder, &manifest.id, &scratch).await?;
+                let bound = bind::bind(&folder, &manifest, &scratch).await?;
                 println!("{}: {} statements", manifest.id, bound.statements.len());
             }
         }

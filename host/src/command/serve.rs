@@ -45,7 +45,6 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     let _log = telemetry::start_log(Lines::Json, &config.log.filter)?;
     let metrics = telemetry::start_metrics()?;
     let vault = open_vault(&config)?;
-    let rings = Rings::open(&vault)?;
     let admin = Target::parse(&config.database.url)?;
     // The login of DATABASE_URL may need a password; its kernel may vouch for it instead.
     let admin = match vault.find_text("database_admin")? {
@@ -56,6 +55,7 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     let roles = read_roles(&config.plugins.roles_file)?;
     let book = read_book(&config.plugins.lock_file, &config.plugins.reviewers_file)?;
     let admitted = book.admit(packages)?;
+    let rings = Rings::open(&vault)?.with_plugins(&vault, &admitted)?;
     start::install(&admin, &rings, &admitted).await?;
     let host = start::host(&admin, &rings, admitted, roles, &config).await?;
     let api = start::listen("http.listen", &config.http.listen).await?;

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     access::role::RoleTable,
-    capability::{granted::Granted, grants::Approved},
+    capability::{granted::Granted, grants::Approved, handle::Opened},
     config::Config,
     database::{
         catalog::Catalog,
@@ -32,6 +32,7 @@ use crate::{
         bind,
         cursor::Sealer,
         engine::{self, Engine, Slots},
+        manifest::Manifest,
         package::Package,
         registry::Registry,
     },
@@ -52,13 +53,26 @@ pub struct Rings {
     jwt: Ring,
     database: Ring,
     cursor: Ring,
+    /// Those that plugins may use, by plugin and name.
+    plugins: BTreeMap<(PluginId, String), Ring>,
 }
 
 impl Rings {
     /// Opens [`SECRETS`].
     pub fn open(vault: &Vault) -> Setup<Self> {
         let [jwt, database, cursor] = SECRETS.map(|name| vault.ring(name));
-        Ok(Self { jwt: jwt?, database: database?, cursor: cursor? })
+        Ok(Self { jwt: jwt?, database: database?, cursor: cursor?, plugins: BTreeMap::new() })
+    }
+
+    /// Opens what admitted plugins may use as well: `plugin-<id>-<name>.age`.
+    pub fn with_plugins(mut self, vault: &Vault, admitted: &[Admission]) -> Setup<Self> {
+        for manifest in admitted.iter().map(|admission| &admission.package().manifest) {
+            for name in manifest.secrets.keys() {
+                let ring = vault.ring(&secret_of(&manifest.id, name)).map_err(|fault| fault.within(&manifest.id))?;
+                self.plugins.insert((manifest.id.clone(), name.clone()), ring);
+            }
+        }
+        Ok(self)
     }
 
     /// The password of a database role: derived, never stored.
@@ -70,6 +84,37 @@ impl Rings {
     fn login(&self, admin: &Target, role: &str) -> Target {
         admin.login(role, self.password(role))
     }
+}
+
+/// The name of a plugin's secret in the vault.
+fn secret_of(plugin: &PluginId, name: &str) -> String {
+    format!("plugin-{plugin}-{name}")
+}
+
+/// The secrets that plugins ask for, for whoever makes them.
+#[must_use]
+pub fn secrets_of<'p>(packages: impl Iterator<Item = &'p Package>) -> Vec<String> {
+    let of =
+        |manifest: &Manifest| manifest.secrets.keys().map(|name| secret_of(&manifest.id, name)).collect::<Vec<_>>();
+    packages.flat_map(|package| of(&package.manifest)).collect()
+}
+
+/// What an admitted plugin's handles lead to.
+fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config) -> Setup<Opened> {
+    let mut opened = Opened::default();
+    for name in manifest.secrets.keys() {
+        let ring = rings.plugins.get(&(manifest.id.clone(), name.clone()));
+        let ring = ring.ok_or_else(|| Fault::new(manifest.id.as_str(), format!("secret {name} was not opened")))?;
+        opened.secrets.insert(name.clone(), ring.clone());
+    }
+    for name in manifest.files.keys() {
+        let path = config.plugins.files_directory.join(manifest.id.as_str()).join("files").join(name);
+        let directory = cap_std::fs::Dir::open_ambient_dir(&path, cap_std::ambient_authority());
+        let place = path.display().to_string();
+        let directory = directory.map_err(|why| Fault::at(place)(why).fix(format!("mkdir -p {}", path.display())))?;
+        opened.files.insert(name.clone(), Arc::new(directory));
+    }
+    Ok(opened)
 }
 
 /// The name of the host's own login.
@@ -185,6 +230,18 @@ pub async fn host(
     roles: RoleTable,
     config: &Config,
 ) -> Setup<Host> {
+    host_granting(place, rings, admitted, roles, config, |admission| Granted::of(admission.functions())).await
+}
+
+/// The same, with `granted` saying which of the admitted functions may be called: fewer than all, to see what then fails.
+pub async fn host_granting(
+    place: &Target,
+    rings: &Rings,
+    admitted: Vec<Admission>,
+    roles: RoleTable,
+    config: &Config,
+    granted: impl Fn(&Admission) -> Granted,
+) -> Setup<Host> {
     let control = control_pool(place, rings, config);
     let identity = open_identity(control.clone(), rings, &roles, config).await?;
     let options = guest::Options {
@@ -202,8 +259,15 @@ pub async fn host(
         let names = grant::Roles::of(&place.database, &manifest.id)?;
         let login = |role: &str| pool.login(rings.login(place, role));
         let logins = (login(&names.ro), login(&names.rw));
-        let granted = Granted::of(admission.functions());
-        Ok(Approved::new(manifest.id.clone(), granted, (manifest.limits, engine::TICK_MS), pool.clone(), logins))
+        let granted = granted(admission);
+        let handles = open_handles(manifest, rings, config)?;
+        Ok(Approved::new(
+            manifest.id.clone(),
+            (granted, handles),
+            (manifest.limits, engine::TICK_MS),
+            pool.clone(),
+            logins,
+        ))
     })?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
     let bounds = Bounds {

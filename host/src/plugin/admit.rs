@@ -11,16 +11,21 @@ use super::{
     bind,
     contract::{self, Contract, Interface, kebab},
     engine::Engine,
+    manifest::Manifest,
     package::Package,
 };
 use crate::{
-    capability::{self, grants::Grants},
+    capability::{
+        self, files,
+        grants::Grants,
+        handle::{Handle, OFFERS, Offer},
+    },
     error::{Fault, Setup},
     id::PluginId,
 };
 
 /// The platform's contract with plugins, as vendored into each plugin's `wit/deps`.
-pub const PLATFORM_WIT: &str = include_str!("../../../wit/dinehub-platform@1.0.0/platform.wit");
+pub use crate::capability::handle::PLATFORM_WIT;
 
 /// A package whose component was decoded and whose own claims agree with each other.
 #[derive(Debug)]
@@ -30,12 +35,14 @@ pub struct Candidate {
 }
 
 /// What one import is, once it was found to be granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Import {
     /// One of the plugin's own statement handles: `queries/<handle>/`.
     Data { handle: String },
-    /// `dinehub:platform/log`.
-    Log,
+    /// An interface of the host's own: the log, the clock, randomness.
+    Host(Offer),
+    /// A handle that the manifest declares: a secret, a directory.
+    Declared(Handle),
     /// An interface that another plugin exports.
     Plugin { id: PluginId, functions: Vec<String> },
 }
@@ -72,10 +79,10 @@ impl Candidate {
             "" => BTreeMap::new(),
             wit => contract::signatures(&[("platform.wit", PLATFORM_WIT)], ("data.wit", wit))?,
         };
-        let platform = contract::signatures(&[], ("platform.wit", PLATFORM_WIT))?;
+        let known = Known { own, offers: offers()?, declared: declared(&self.package.manifest)? };
         let mut granted = BTreeMap::new();
         for (name, wanted) in &self.contract.imports {
-            let import = self.import(name, wanted, &own, &platform, others)?;
+            let import = self.import(name, wanted, &known, others)?;
             granted.insert(name.clone(), import);
         }
         Ok(granted)
@@ -85,23 +92,25 @@ impl Candidate {
         &self,
         name: &str,
         wanted: &Interface,
-        own: &BTreeMap<String, Interface>,
-        platform: &BTreeMap<String, Interface>,
+        known: &Known,
         others: &BTreeMap<PluginId, Contract>,
     ) -> Setup<Import> {
         let refused = |what: String| Fault::new(format!("{}: import `{name}`", self.id()), what);
         let data = format!("dinehub:{}-data/", kebab(self.id().as_str()));
         if let Some(handle) = name.strip_prefix(&data) {
-            let offered = own.get(name).ok_or_else(|| {
+            let offered = known.own.get(name).ok_or_else(|| {
                 refused("is no handle of this plugin".to_owned()).fix(format!("add queries/{handle}/*.sql and bind"))
             })?;
             ensure_same(wanted, offered).map_err(refused)?;
             return Ok(Import::Data { handle: handle.replace('-', "_") });
         }
-        if name == capability::log::INTERFACE {
-            let offered = platform.get(name).ok_or_else(|| refused("is not in the platform's WIT".to_owned()))?;
+        if let Some((offer, offered)) = known.offers.iter().find(|(offer, _)| offer.interface == name) {
             ensure_same(wanted, offered).map_err(refused)?;
-            return Ok(Import::Log);
+            return Ok(Import::Host(*offer));
+        }
+        if let Some((handle, offered)) = known.declared.get(name) {
+            ensure_same(wanted, offered).map_err(refused)?;
+            return Ok(Import::Declared(handle.clone()));
         }
         for (id, other) in others.iter().filter(|(id, _)| *id != self.id()) {
             let is_theirs = name.starts_with(&format!("dinehub:{}/", kebab(id.as_str())));
@@ -111,8 +120,9 @@ impl Candidate {
             }
         }
         Err(refused("is not granted: no capability of the host and no installed plugin offers it".to_owned()).fix(format!(
-            "import only `{data}<handle>`, `{}`, or an interface exported by an installed plugin, in that exact version",
-            capability::log::INTERFACE
+            "import only `{data}<handle>`, {}, a handle that plugin.toml declares, or an interface exported by an installed \
+             plugin, in that exact version",
+            OFFERS.map(|offer| format!("`{}`", offer.interface)).join(", ")
         )))
     }
 
@@ -131,12 +141,50 @@ impl Candidate {
                     let statements = self.package.content.statements.iter().filter(|s| s.handle == *handle);
                     capability::data::link(&mut linker, name, statements)?;
                 }
-                Import::Log => capability::log::link(&mut linker)?,
+                Import::Host(offer) => (offer.link)(&mut linker)?,
+                Import::Declared(handle) => handle.link(&mut linker, self.id())?,
                 Import::Plugin { id, functions } => capability::call::link(&mut linker, id, name, functions)?,
             }
         }
         linker.instantiate_pre(&component).map_err(fault)
     }
+}
+
+/// What a plugin's imports are compared with.
+struct Known {
+    /// Its own statements' handles.
+    own: BTreeMap<String, Interface>,
+    offers: Vec<(Offer, Interface)>,
+    declared: BTreeMap<String, (Handle, Interface)>,
+}
+
+/// The host's own interfaces with their functions.
+fn offers() -> Setup<Vec<(Offer, Interface)>> {
+    let of = |offer: Offer| {
+        let dependencies: &[(&str, &str)] =
+            if offer.wit == PLATFORM_WIT { &[] } else { &[("platform.wit", PLATFORM_WIT)] };
+        let mut package = contract::signatures(dependencies, (offer.interface, offer.wit))?;
+        let functions = package.remove(offer.interface);
+        functions
+            .map(|functions| (offer, functions))
+            .ok_or_else(|| Fault::new(offer.interface, "is not in its own WIT"))
+    };
+    OFFERS.into_iter().map(of).collect()
+}
+
+/// The interfaces of the handles that a manifest declares, with their functions.
+fn declared(manifest: &Manifest) -> Setup<BTreeMap<String, (Handle, Interface)>> {
+    let declared = manifest.declared();
+    let mut packages = BTreeMap::new();
+    for (word, wit) in declared.wit(&manifest.id) {
+        let dependencies = [("platform.wit", PLATFORM_WIT), ("files.wit", files::WIT)];
+        packages.extend(contract::signatures(&dependencies, (word, &wit))?);
+    }
+    let with = |handle: Handle| {
+        let interface = handle.interface(&manifest.id);
+        packages.remove(&interface).map(|functions| (interface, (handle, functions)))
+    };
+    Ok(declared.handles().into_iter().filter_map(with).collect())
 }
 
 fn ensure_same(wanted: &Interface, offered: &Interface) -> Result<(), String> {

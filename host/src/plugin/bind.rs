@@ -19,6 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Manifest;
 use crate::{
     database::{
         catalog::Catalog,
@@ -43,20 +44,30 @@ pub struct Bound {
 }
 
 /// Reads `queries/` and `migrations/` below `folder`, proves every statement on a scratch database that `admin` makes,
-/// and writes `wit/deps/<id>-data/data.wit` when it changed. A refusal names file, line and fix.
-pub async fn bind(folder: &Path, id: &PluginId, admin: &Target) -> Setup<Bound> {
+/// and writes the WIT of its handles and of those that the manifest declares when it changed. A refusal names file, line and fix.
+pub async fn bind(folder: &Path, manifest: &Manifest, admin: &Target) -> Setup<Bound> {
+    let id = &manifest.id;
     let drafts = drafts(folder)?;
     let (statements, catalog) = prove_drafts(&drafts, &migrations(folder)?, id, admin).await?;
     let wit = wit::write(id, &statements)?;
     if !wit.is_empty() {
-        let path = folder.join(format!("wit/deps/{}-data/data.wit", wit::kebab(id.as_str())));
-        if fs::read_to_string(&path).ok().as_deref() != Some(wit.as_str()) {
-            let directory = path.parent().unwrap_or(folder);
-            fs::create_dir_all(directory).map_err(Fault::at(directory.display().to_string()))?;
-            fs::write(&path, &wit).map_err(Fault::at(path.display().to_string()))?;
-        }
+        put(folder, &format!("{}-data/data.wit", wit::kebab(id.as_str())), &wit)?;
+    }
+    for (word, wit) in manifest.declared().wit(id) {
+        put(folder, &format!("{}-{word}/{word}.wit", wit::kebab(id.as_str())), &wit)?;
     }
     Ok(Bound { statements, catalog, wit })
+}
+
+/// Writes a file of `wit/deps` when it changed.
+fn put(folder: &Path, name: &str, wit: &str) -> Setup<()> {
+    let path = folder.join("wit/deps").join(name);
+    if fs::read_to_string(&path).ok().as_deref() == Some(wit) {
+        return Ok(());
+    }
+    let directory = path.parent().unwrap_or(folder);
+    fs::create_dir_all(directory).map_err(Fault::at(directory.display().to_string()))?;
+    fs::write(&path, wit).map_err(Fault::at(path.display().to_string()))
 }
 
 /// Proves shipped statements again: what is computed here must equal what was shipped, down to the ask.

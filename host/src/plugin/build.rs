@@ -97,7 +97,7 @@ pub fn read_manifest(folder: &Path) -> Setup<(Manifest, String)> {
 
 async fn bind_one(folder: &Path, scratch: &Target) -> Setup<(String, Content)> {
     let (manifest, text) = read_manifest(folder)?;
-    let bound = bind::bind(folder, &manifest.id, scratch).await?;
+    let bound = bind::bind(folder, &manifest, scratch).await?;
     let docs = docs(folder, &manifest)?;
     let migrations = bind::migrations(folder)?;
     let bind::Bound { statements, catalog, wit } = bound;

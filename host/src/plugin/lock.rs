@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     access::policy::Rule,
+    capability::handle::Handle,
     database::{
         catalog::{Catalog, Policy},
         statement::Ask,
@@ -91,6 +92,8 @@ pub enum Kind {
     Cascade,
     /// A migration, by the hash of its SQL.
     Migration,
+    /// A handle that is declared: a secret and its use, a directory.
+    Handle,
     Limit,
 }
 
@@ -106,6 +109,7 @@ impl fmt::Display for Kind {
             Self::Policy => "policy",
             Self::Cascade => "cascade",
             Self::Migration => "migration",
+            Self::Handle => "handle",
             Self::Limit => "limit",
         })
     }
@@ -151,6 +155,8 @@ impl Block {
             Kind::Migration,
             &mut content.migrations.iter().map(|file| format!("{} sha256:{}", file.name, file.sha256())),
         );
+        let handles = manifest.declared().handles();
+        add(Kind::Handle, &mut handles.iter().flat_map(Handle::lines));
         add(Kind::Limit, &mut manifest.limits.listed().into_iter().map(|(name, value)| format!("{name} {value}")));
         grants.retain(|_, lines| !lines.is_empty());
         Self {

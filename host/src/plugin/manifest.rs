@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::policy::Rule,
-    capability::limit::Limits,
+    capability::{files, handle::Declared, limit::Limits, secret},
     error::{Fault, Setup},
     id::{PluginId, Role},
 };
@@ -29,6 +29,12 @@ pub struct Manifest {
     pub authors: BTreeSet<String>,
     #[serde(default)]
     pub limits: Limits,
+    /// Secrets it uses without seeing them, by name.
+    #[serde(default, rename = "secret")]
+    pub secrets: BTreeMap<String, secret::Spec>,
+    /// Directories it reads or writes, by name.
+    #[serde(default)]
+    pub files: BTreeMap<String, files::Spec>,
     #[serde(default, rename = "route")]
     pub routes: Vec<Route>,
     /// By `record.field` or `function.parameter`, in kebab case as in the WIT.
@@ -121,10 +127,17 @@ impl Manifest {
     pub fn parse(place: &str, text: &str) -> Setup<Self> {
         let manifest: Self = toml::from_str(text).map_err(|error| Fault::new(place, error.to_string()))?;
         manifest.limits.ensure_within_host().map_err(|fault| fault.within(place))?;
+        manifest.declared().ensure_sound().map_err(|fault| fault.within(place))?;
         for route in &manifest.routes {
             route.ensure_sound().map_err(|fault| fault.within(place))?;
         }
         Ok(manifest)
+    }
+
+    /// The handles it declares, beside its statements.
+    #[must_use]
+    pub fn declared(&self) -> Declared {
+        Declared { secrets: self.secrets.clone(), files: self.files.clone() }
     }
 
     /// The path prefix of every route: `/api/v1/ordering`.

@@ -61,6 +61,13 @@ impl Key {
         Ok(Self { id: id.to_owned(), bytes })
     }
 
+    /// Its bytes as text, for those who need the value itself; hexadecimal when they are no text.
+    #[must_use]
+    pub fn text(&self) -> SecretString {
+        let bytes = self.bytes.expose_secret();
+        SecretString::from(std::str::from_utf8(bytes).map_or_else(|_| hex::encode(bytes), str::to_owned))
+    }
+
     /// Its name in the ring; a token carries it as `kid`.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -7,14 +7,24 @@ use std::{
 };
 
 use dinehub::{
+    access::{permit, policy::Rule},
+    capability::{
+        granted::Granted,
+        grants::{Approved, Grants, Mode},
+        handle::Opened,
+        limit::Limits,
+        tree::{Callee, Nested, Tree},
+    },
     command::start::{self, Host, Rings, SECRETS},
     config::Config,
-    id::Role,
+    error::Error,
+    id::{Denial, PluginId, RequestId, Role},
     identity::account::{Account, NewAccount},
     plugin::{
-        approval::Book,
+        approval::{Admission, Book},
         build::{self, Workshop},
         package::Package,
+        value::Val,
     },
     secret::vault::{self, Place, Vault},
 };
@@ -87,13 +97,29 @@ impl Server {
 
     /// With these plugins, if they are admitted.
     pub async fn try_with(packages: Vec<Package>, config: &Config) -> dinehub::error::Setup<Self> {
+        Self::granting(packages, config, |admission| Granted::of(admission.functions())).await
+    }
+
+    /// With these plugins, and without one function that they import: `interface function`.
+    pub async fn withholding(packages: Vec<Package>, config: &Config, import: &str) -> Self {
+        let kept = |admission: &Admission| {
+            Granted::of(admission.functions().filter(|(interface, name)| format!("{interface} {name}") != import))
+        };
+        Self::granting(packages, config, kept).await.unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    async fn granting(
+        packages: Vec<Package>,
+        config: &Config,
+        granted: impl Fn(&Admission) -> Granted,
+    ) -> dinehub::error::Setup<Self> {
         let database = Database::fresh().await;
         let admin = database.admin();
-        let rings = rings();
         let (admitted, _) = start::admit_here(&Book::default(), packages)?;
+        let rings = rings_for(&admitted);
         start::install(&admin, &rings, &admitted).await?;
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
-        let host = start::host(&admin, &rings, admitted, roles, config).await?;
+        let host = start::host_granting(&admin, &rings, admitted, roles, config, granted).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopping) = oneshot::channel::<()>();
@@ -159,13 +185,49 @@ impl Person {
 /// Fresh secrets, through real age files.
 #[must_use]
 pub fn rings() -> Rings {
+    rings_for(&[])
+}
+
+/// Fresh secrets, those of plugins as well.
+#[must_use]
+pub fn rings_for(admitted: &[Admission]) -> Rings {
+    let names = start::secrets_of(admitted.iter().map(Admission::package));
+    let names: Vec<&str> = SECRETS.into_iter().chain(names.iter().map(String::as_str)).collect();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let place = || {
         let opened = cap_std::fs::Dir::open_ambient_dir(directory.path(), cap_std::ambient_authority());
         Place::new(opened.expect("the temporary directory"), "test secrets")
     };
-    let made = vault::create(&place(), &place(), "identity.txt", &SECRETS, "test");
+    let made = vault::create(&place(), &place(), "identity.txt", &names, "test");
     made.and_then(|()| Vault::open(place(), &place(), "identity.txt"))
-        .and_then(|vault| Rings::open(&vault))
+        .and_then(|vault| Rings::open(&vault)?.with_plugins(&vault, admitted))
         .unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+impl Server {
+    /// Grants of an anonymous call that will touch nothing: `plugin` holds these functions and no other.
+    #[must_use]
+    pub fn bare_grants<'f>(
+        &self,
+        plugin: &PluginId,
+        functions: impl IntoIterator<Item = (&'f str, &'f str)>,
+    ) -> Grants {
+        let actor = self.app().identity.actor(&hyper::HeaderMap::new()).expect("nobody in particular");
+        let denial = Denial::route("GET", "/");
+        let permit = permit::permit(actor, &Rule::Anyone, &self.app().roles, &denial).expect("anyone");
+        let pool = self.host.pool.clone();
+        let logins = (pool.login(self.database.admin()), pool.login(self.database.admin()));
+        let granted = (Granted::of(functions), Opened::default());
+        let approved = Arc::new(Approved::new(plugin.clone(), granted, (Limits::default(), 1), pool, logins));
+        approved.grant(permit, Mode::ReadOnly, Tree::root(RequestId::fresh(), plugin), Arc::new(Nobody))
+    }
+}
+
+/// Calls nobody.
+struct Nobody;
+
+impl Callee for Nobody {
+    fn call(&self, _: Nested) -> futures::future::BoxFuture<'_, Result<Option<Val>, Error>> {
+        Box::pin(async { Err(Error::internal("nobody is here to be called")) })
+    }
 }

@@ -112,7 +112,8 @@ fn of(candidate: &Candidate, contracts: &BTreeMap<PluginId, Contract>) -> Setup<
 fn granted_by(import: &Import) -> String {
     match import {
         Import::Data { handle } => format!("queries/{handle}/"),
-        Import::Log => "the host".to_owned(),
+        Import::Host(_) => "the host".to_owned(),
+        Import::Declared(handle) => format!("plugin.toml: {}", handle.lines().join("; ")),
         Import::Plugin { id, functions } => format!("plugin {id}: {}", functions.join(", ")),
     }
 }
