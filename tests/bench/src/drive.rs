@@ -18,34 +18,34 @@ use tokio::{
 };
 
 /// Makes the program a driver.
-pub const ARGUMENT: &str = "drive";
+pub(crate) const ARGUMENT: &str = "drive";
 /// The longest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// One slice of load.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Order {
-    pub address: SocketAddr,
+pub(crate) struct Order {
+    pub(crate) address: SocketAddr,
     /// Whole requests as they go over the wire; each connection goes through them in turn.
-    pub requests: Vec<String>,
-    pub connections: usize,
-    pub ms: u64,
+    pub(crate) requests: Vec<String>,
+    pub(crate) connections: usize,
+    pub(crate) ms: u64,
 }
 
 /// What became of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Tally {
-    pub requests: u64,
-    pub seconds: f64,
-    pub p50_us: f64,
-    pub p99_us: f64,
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    pub(crate) seconds: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
     /// The first answer that was no 2xx, if one was not.
-    pub refused: Option<String>,
+    pub(crate) refused: Option<String>,
 }
 
 /// The driver, as the server's process holds it.
 #[derive(Debug)]
-pub struct Driver {
+pub(crate) struct Driver {
     process: Child,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -53,7 +53,7 @@ pub struct Driver {
 
 impl Driver {
     /// Starts this program once more.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let program = std::env::current_exe().expect("the path of this program");
         let mut command = Command::new(program);
         let mut process =
@@ -64,7 +64,7 @@ impl Driver {
     }
 
     /// One slice. `around` is called when the connections stand, and again when the load is over.
-    pub fn run(&mut self, order: &Order, mut around: impl FnMut()) -> Tally {
+    pub(crate) fn run(&mut self, order: &Order, mut around: impl FnMut()) -> Tally {
         let order = serde_json::to_string(order).expect("JSON");
         writeln!(self.orders, "{order}").expect("the driver listens");
         assert_eq!(self.line().trim(), "ready", "the driver failed");
@@ -92,7 +92,7 @@ impl Drop for Driver {
 }
 
 /// The driver itself: serves orders until its input ends.
-pub fn run() {
+pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut lines = std::io::stdin().lines();
     while let Some(Ok(line)) = lines.next() {

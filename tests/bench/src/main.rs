@@ -42,6 +42,12 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let world = runtime.block_on(world::World::open());
+    run(&world, &arguments);
+    // Nobody is left to ask the database for anything when it is dropped.
+    runtime.shutdown_background();
+}
+
+fn run(world: &world::World, arguments: &[String]) {
     let mut driver = drive::Driver::start();
     if let Some(at) = arguments.iter().position(|argument| argument == "--load") {
         let seconds = arguments.get(at + 2).and_then(|text| text.parse().ok()).unwrap_or(10);

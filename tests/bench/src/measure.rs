@@ -14,17 +14,17 @@ const CONNECTIONS: usize = 16;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Slices of each side.
-    pub rounds: usize,
-    pub slice_ms: u64,
+    pub(crate) rounds: usize,
+    pub(crate) slice_ms: u64,
     /// Load before the first slice counts.
-    pub warm_ms: u64,
+    pub(crate) warm_ms: u64,
 }
 
 impl Plan {
     /// Quick is for seeing that it works.
-    pub fn of(is_quick: bool) -> Self {
+    pub(crate) fn of(is_quick: bool) -> Self {
         match is_quick {
             true => Self { rounds: 8, slice_ms: 200, warm_ms: 300 },
             false => Self { rounds: 12, slice_ms: 1_200, warm_ms: 1_500 },
@@ -34,34 +34,34 @@ impl Plan {
 
 /// One slice of one side.
 #[derive(Clone, Copy, Debug)]
-pub struct Slice {
-    pub cpu_us: f64,
-    pub per_s: f64,
-    pub p50_us: f64,
-    pub p99_us: f64,
+pub(crate) struct Slice {
+    pub(crate) cpu_us: f64,
+    pub(crate) per_s: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
     /// Page faults of the server's process per request.
-    pub faults: f64,
+    pub(crate) faults: f64,
 }
 
 /// A scenario's slices, by side.
 #[derive(Debug)]
-pub struct Result {
-    pub title: &'static str,
-    pub sides: Vec<(&'static str, Vec<Slice>)>,
-    pub landings: Vec<Landing>,
+pub(crate) struct Result {
+    pub(crate) title: &'static str,
+    pub(crate) sides: Vec<(&'static str, Vec<Slice>)>,
+    pub(crate) landings: Vec<Landing>,
 }
 
 /// The host against one side, over all rounds.
 #[derive(Clone, Copy, Debug)]
-pub struct Ratio {
-    pub median: f64,
+pub(crate) struct Ratio {
+    pub(crate) median: f64,
     /// The middle half of the rounds lies between these.
-    pub low: f64,
-    pub high: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 /// Measures the sides in turn; who comes first in a round changes, so that no side always follows the same one.
-pub fn measure(driver: &mut Driver, scenario: &Scenario, plan: Plan) -> Result {
+pub(crate) fn measure(driver: &mut Driver, scenario: &Scenario, plan: Plan) -> Result {
     eprintln!("{} …", scenario.title);
     let count = scenario.sides.len();
     for side in &scenario.sides {
@@ -79,7 +79,7 @@ pub fn measure(driver: &mut Driver, scenario: &Scenario, plan: Plan) -> Result {
 }
 
 /// Loads one side, named `scenario:side`, for as long as somebody wants to look at it.
-pub fn load(driver: &mut Driver, scenarios: &[Scenario], place: &str, seconds: u64) {
+pub(crate) fn load(driver: &mut Driver, scenarios: &[Scenario], place: &str, seconds: u64) {
     let sides = scenarios.iter().flat_map(|scenario| scenario.sides.iter().map(move |side| (scenario.name, side)));
     let named = |(scenario, side): (&str, &Side)| format!("{scenario}:{}", side.name);
     let Some((_, side)) = sides.clone().find(|found| named(*found) == place) else {
@@ -132,12 +132,12 @@ fn cpu(usage: &Usage) -> Duration {
 
 impl Result {
     /// A side's middle value of something.
-    pub fn median(&self, side: usize, of: impl Fn(&Slice) -> f64) -> f64 {
+    pub(crate) fn median(&self, side: usize, of: impl Fn(&Slice) -> f64) -> f64 {
         quantile(self.sides[side].1.iter().map(of).collect(), 0.5)
     }
 
     /// The host against a side, round by round.
-    pub fn ratio(&self, against: usize, measure: Measure) -> Ratio {
+    pub(crate) fn ratio(&self, against: usize, measure: Measure) -> Ratio {
         let of = |slice: &Slice| match measure {
             Measure::Cpu => slice.cpu_us,
             Measure::Throughput => slice.per_s,

@@ -10,7 +10,7 @@ const ROW: f64 = 26.0;
 const HEAD: f64 = 34.0;
 
 /// An SVG document. Each scenario has a scale of its own: the greatest slice of it is the full width.
-pub fn draw(results: &[Result]) -> String {
+pub(crate) fn draw(results: &[Result]) -> String {
     let rows: usize = results.iter().map(|result| result.sides.len()).sum();
     let height = HEAD + ROW * rows as f64 + HEAD * results.len() as f64;
     let width = LEFT + WIDTH + 90.0;

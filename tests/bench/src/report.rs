@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Two tables and the circumstances.
-pub fn write(results: &[Result], plan: Plan) -> String {
+pub(crate) fn write(results: &[Result], plan: Plan) -> String {
     let mut text = String::from("# The host against native handlers\n\n");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let _ = writeln!(

@@ -4,39 +4,39 @@ use std::net::SocketAddr;
 
 /// One thing done in several ways. The first side is the host.
 #[derive(Debug)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// A word for the command line.
-    pub name: &'static str,
-    pub title: &'static str,
-    pub sides: Vec<Side>,
-    pub landings: Vec<Landing>,
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) sides: Vec<Side>,
+    pub(crate) landings: Vec<Landing>,
 }
 
 /// One way to do it.
 #[derive(Debug)]
-pub struct Side {
+pub(crate) struct Side {
     /// A word for the command line: `host`, `native`, `sqlx`.
-    pub name: &'static str,
-    pub title: &'static str,
-    pub address: SocketAddr,
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) address: SocketAddr,
     /// Whole requests, sent in turn.
-    pub requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
 }
 
 /// Where the host should be, relative to another side.
 #[derive(Clone, Copy, Debug)]
-pub struct Landing {
-    pub measure: Measure,
+pub(crate) struct Landing {
+    pub(crate) measure: Measure,
     /// The side it is compared with.
-    pub against: usize,
+    pub(crate) against: usize,
     /// Worse than this is a defect.
-    pub land: f64,
-    pub aim: f64,
+    pub(crate) land: f64,
+    pub(crate) aim: f64,
 }
 
 /// What a ratio is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub(crate) enum Measure {
     /// CPU of the server per request; less is better.
     Cpu,
     /// Requests a second; more is better.
@@ -45,7 +45,7 @@ pub enum Measure {
 
 impl Landing {
     /// Whether a ratio is at least as good as a bound.
-    pub fn reaches(&self, ratio: f64, bound: f64) -> bool {
+    pub(crate) fn reaches(&self, ratio: f64, bound: f64) -> bool {
         match self.measure {
             Measure::Cpu => ratio <= bound,
             Measure::Throughput => ratio >= bound,
@@ -54,7 +54,7 @@ impl Landing {
 }
 
 /// A request as it goes over the wire.
-pub fn request(method: &str, path: &str, token: &str, body: Option<&serde_json::Value>) -> String {
+pub(crate) fn request(method: &str, path: &str, token: &str, body: Option<&serde_json::Value>) -> String {
     let body = body.map(serde_json::Value::to_string);
     let content = body.as_ref().map_or_else(String::new, |body| {
         format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())

@@ -9,9 +9,9 @@
 //! A native handler is spared what the host does for every response: request ids, counters, security headers, deadlines
 //! for head and body, bounds on rows, bytes and time. That is part of what the host costs, and is counted as such.
 
-pub mod idiom;
-pub mod order;
-pub mod session;
+pub(crate) mod idiom;
+pub(crate) mod order;
+pub(crate) mod session;
 
 use std::sync::Arc;
 
@@ -33,51 +33,51 @@ use self::session::Pool;
 
 /// What the handlers share.
 #[derive(Debug)]
-pub struct Twin {
-    pub app: Arc<App>,
-    pub rule: Rule,
-    pub shelf: Arc<Pool>,
-    pub restaurants: Arc<Pool>,
-    pub ordering: Arc<Pool>,
-    pub idiom: sqlx::PgPool,
-    pub texts: Texts,
+pub(crate) struct Twin {
+    pub(crate) app: Arc<App>,
+    pub(crate) rule: Rule,
+    pub(crate) shelf: Arc<Pool>,
+    pub(crate) restaurants: Arc<Pool>,
+    pub(crate) ordering: Arc<Pool>,
+    pub(crate) idiom: sqlx::PgPool,
+    pub(crate) texts: Texts,
 }
 
 /// The plugins' own pinned statements.
 #[derive(Debug)]
-pub struct Texts {
-    pub find: String,
-    pub mine: String,
-    pub quote: String,
-    pub place: String,
+pub(crate) struct Texts {
+    pub(crate) find: String,
+    pub(crate) mine: String,
+    pub(crate) quote: String,
+    pub(crate) place: String,
 }
 
 /// Who calls, as the database is told.
 #[derive(Clone, Debug)]
-pub struct Caller {
-    pub id: Uuid,
+pub(crate) struct Caller {
+    pub(crate) id: Uuid,
     /// Joined by commas.
-    pub roles: String,
+    pub(crate) roles: String,
 }
 
 /// Anything that is no 2xx; the bench stops at one.
-pub type Refusal = (StatusCode, String);
+pub(crate) type Refusal = (StatusCode, String);
 
 /// For what cannot happen to a request that the bench makes.
-pub fn fault(why: impl std::fmt::Display) -> Refusal {
+pub(crate) fn fault(why: impl std::fmt::Display) -> Refusal {
     (StatusCode::INTERNAL_SERVER_ERROR, why.to_string())
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Label {
+pub(crate) struct Label {
     item_id: Uuid,
     text: String,
     count: i32,
 }
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
-pub struct Item {
+pub(crate) struct Item {
     id: Uuid,
     name: String,
     price_cents: i64,
@@ -86,12 +86,12 @@ pub struct Item {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Page {
+pub(crate) struct Page {
     items: Vec<Item>,
 }
 
 /// Paths are the plugins', so that the same requests go to both sides; those of [`idiom`] are its own.
-pub fn router(twin: Arc<Twin>) -> Router {
+pub(crate) fn router(twin: Arc<Twin>) -> Router {
     Router::new()
         .route("/api/v1/shelf/labels", post(echo))
         .route("/api/v1/shelf/items/{id}", get(item))
@@ -103,7 +103,7 @@ pub fn router(twin: Arc<Twin>) -> Router {
 
 impl Twin {
     /// Who calls, proved as the host proves it.
-    pub fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let refused = |why: dinehub::error::Error| (StatusCode::UNAUTHORIZED, format!("{why:?}"));
         let actor = self.app.identity.actor(headers).map_err(refused)?;
         let permit = permit::permit(actor, &self.rule, &self.app.roles).map_err(refused)?;

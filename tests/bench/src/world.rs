@@ -51,20 +51,20 @@ const SEED: &str = "
 
 /// A running host and its twins, for as long as the process lives.
 #[derive(Debug)]
-pub struct World {
-    pub scenarios: Vec<Scenario>,
+pub(crate) struct World {
+    pub(crate) scenarios: Vec<Scenario>,
     _database: Database,
     _log: telemetry::Guard,
 }
 
 /// Cargo's target directory.
-pub fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 impl World {
     /// Builds the plugins, starts everything, and proves that both sides of each scenario answer the same.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let config = Config::default();
         // As `serve` does: a host that counts and could log.
         let log = telemetry::start_log(Lines::Plain, &config.log.filter).unwrap_or_else(|why| panic!("{why}"));
@@ -85,7 +85,10 @@ impl World {
         let session = connect(&admin).await;
         session.batch_execute(&SEED.replace("{caller}", &customer.id)).await.expect("items");
         let idiomatic = admin.login(&format!("{}_idiom", admin.database), "only-for-the-bench".to_owned().into());
-        let schema = idiom::SCHEMA.replace("{role}", &idiomatic.user).replace("{password}", "only-for-the-bench");
+        let schema = idiom::SCHEMA
+            .replace("{database}", &admin.database)
+            .replace("{role}", &idiomatic.user)
+            .replace("{password}", "only-for-the-bench");
         session.batch_execute(&schema).await.expect("the idiomatic twin's schema");
         session.batch_execute("vacuum analyze").await.expect("vacuum");
 

@@ -14,24 +14,26 @@ use uuid::Uuid;
 
 use super::{Item, Refusal, Twin, fault, session::CONNECTIONS_MAX};
 
-/// The same rows in a schema of its own, with its own login; `{role}` and `{password}` are filled in.
-pub const SCHEMA: &str = "
+/// The same rows in a schema of its own, with its own login; `{database}`, `{role}` and `{password}` are filled in.
+pub(crate) const SCHEMA: &str = "
     create schema idiom;
     create table idiom.item (like shelf.item including all);
     insert into idiom.item select * from shelf.item;
     alter table idiom.item enable row level security, force row level security;
     create policy own on idiom.item using (owner_id = (select current_setting('app.caller_id', true)::uuid));
     create role {role} login password '{password}';
+    grant connect on database {database} to {role};
+    grant execute on function set_config(text, text, boolean), current_setting(text, boolean) to {role};
     grant usage on schema idiom to {role};
     grant select on idiom.item to {role};";
 
 /// As many connections as the others have.
-pub fn pool(login: &Target) -> PgPool {
+pub(crate) fn pool(login: &Target) -> PgPool {
     PgPoolOptions::new().max_connections(u32::try_from(CONNECTIONS_MAX).unwrap_or(8)).connect_lazy_with(login.sqlx())
 }
 
 /// One row by its key.
-pub async fn item(
+pub(crate) async fn item(
     State(twin): State<Arc<Twin>>,
     headers: HeaderMap,
     Path(id): Path<Uuid>,

@@ -33,7 +33,7 @@ mod column {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NewOrder {
+pub(crate) struct NewOrder {
     restaurant_id: Uuid,
     lines: Vec<NewLine>,
     note: Option<String>,
@@ -47,7 +47,7 @@ struct NewLine {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Order {
+pub(crate) struct Order {
     id: Uuid,
     restaurant_id: Uuid,
     restaurant_name: String,
@@ -71,7 +71,7 @@ struct Line {
 type Placed = (StatusCode, [(HeaderName, String); 1], Json<Order>);
 
 /// What the plugin `ordering` does, with what it asks of `restaurants`.
-pub async fn place(
+pub(crate) async fn place(
     State(twin): State<Arc<Twin>>,
     headers: HeaderMap,
     Json(new): Json<NewOrder>,

@@ -19,13 +19,13 @@ use uuid::Uuid;
 use super::Caller;
 
 /// What the host gives one login of its default budget of 16.
-pub const CONNECTIONS_MAX: usize = 8;
+pub(crate) const CONNECTIONS_MAX: usize = 8;
 /// What the host states for a plugin that asked for no other limit, in milliseconds.
 const TIMEOUT_MS: i32 = 2_000;
 const ASSUME: &str = "select platform.assume($1, $2, $3, $4, $5)";
 
 /// The connections of one login.
-pub struct Pool {
+pub(crate) struct Pool {
     login: Target,
     /// Tells PostgreSQL by which token a connection knows the host.
     registrar: Target,
@@ -42,13 +42,18 @@ struct Session {
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Pool {
-    pub fn new(login: Target, registrar: Target) -> Arc<Self> {
+    pub(crate) fn new(login: Target, registrar: Target) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         Arc::new(Self { login, registrar, places, idle: Mutex::default() })
     }
 
     /// The rows of one statement in a read-only transaction of the caller's.
-    pub async fn read(self: &Arc<Self>, caller: &Caller, text: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        caller: &Caller,
+        text: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Error> {
         let (session, place) = self.take().await?;
         let (session, rows) = session.open("BEGIN READ ONLY", caller, text, params).await?;
         let pool = Arc::clone(self);
@@ -62,7 +67,12 @@ impl Pool {
     }
 
     /// The same in a transaction that writes: committed when this returns.
-    pub async fn write(self: &Arc<Self>, caller: &Caller, text: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn write(
+        self: &Arc<Self>,
+        caller: &Caller,
+        text: &str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, Error> {
         let (session, _place) = self.take().await?;
         let (session, rows) = session.open("BEGIN", caller, text, params).await?;
         session.client.batch_execute("COMMIT").await?;
