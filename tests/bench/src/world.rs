@@ -11,6 +11,7 @@ use dinehub::{
     },
     config::Config,
     database::grant,
+    http::{layers, serve},
     id::Role,
     identity::account::NewAccount,
     plugin::{
@@ -107,8 +108,8 @@ impl World {
             idiom: idiom::pool(&idiomatic),
             texts,
         };
-        let native = serve_twins(twin).await;
-        let scenarios = scenarios(address, native, &customer, &order).await;
+        let natives = serve_twins(twin).await;
+        let scenarios = scenarios(address, natives, &customer, &order).await;
         Self { scenarios, _database: database, _log: log }
     }
 }
@@ -155,13 +156,25 @@ async fn serve_host(host: Host) -> SocketAddr {
     address
 }
 
-async fn serve_twins(twin: Twin) -> SocketAddr {
+/// Where the twins listen: by themselves, and behind the host's own accept loop and walls.
+#[derive(Clone, Copy, Debug)]
+struct Natives {
+    plain: SocketAddr,
+    walled: SocketAddr,
+}
+
+async fn serve_twins(twin: Twin) -> Natives {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
+    let plain = listener.local_addr().expect("an address");
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let bounds = twin.app.bounds;
     let router = twin::router(Arc::new(twin));
+    let behind = layers::walled(router.clone());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    address
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let walled = listener.local_addr().expect("an address");
+    tokio::spawn(serve::serve(listener, behind, bounds, std::future::pending()));
+    Natives { plain, walled }
 }
 
 struct Person {
@@ -200,7 +213,8 @@ async fn open_restaurant(owner: &Client, items: i64) -> Value {
     json!({"restaurant_id": id, "lines": lines, "note": "No onions, please."})
 }
 
-async fn scenarios(host: SocketAddr, native: SocketAddr, customer: &Person, order: &Value) -> Vec<Scenario> {
+async fn scenarios(host: SocketAddr, natives: Natives, customer: &Person, order: &Value) -> Vec<Scenario> {
+    let native = natives.plain;
     let twin = Client::new(native, Some(customer.token.clone()));
     let (host_client, token) = (&customer.client, customer.token.as_str());
     let page = host_client.get(ITEMS).await.expect(200);
@@ -220,15 +234,14 @@ async fn scenarios(host: SocketAddr, native: SocketAddr, customer: &Person, orde
         vec![side("host", "plugin", host, requests.clone()), side("native", title, native, requests)]
     };
     let throughput = |against, land, aim| Landing { measure: Measure::Throughput, against, land, aim };
+    let cpu = |against| Landing { measure: Measure::Cpu, against, land: 1.8, aim: 1.5 };
+    let echo = vec![request("POST", LABELS, token, Some(&label))];
+    let mut no_op = both(echo.clone(), "native");
+    no_op.push(side("walled", "native, behind the host's walls", natives.walled, echo));
     let mut one_row = both(rows(ITEMS), "native, same guarantees");
     one_row.push(side("sqlx", "native, axum + sqlx", native, rows("/idiom/items")));
     vec![
-        Scenario {
-            name: "no-op",
-            title: "no-op",
-            sides: both(vec![request("POST", LABELS, token, Some(&label))], "native"),
-            landings: vec![Landing { measure: Measure::Cpu, against: 1, land: 1.8, aim: 1.5 }],
-        },
+        Scenario { name: "no-op", title: "no-op", sides: no_op, landings: vec![cpu(1), cpu(2)] },
         Scenario {
             name: "one-row",
             title: "one row by key",
