@@ -43,12 +43,19 @@ use crate::{
 const LABELS: &str = "/api/v1/shelf/labels";
 const ITEMS: &str = "/api/v1/shelf/items";
 const ORDERS: &str = "/api/v1/ordering/orders";
-/// The caller's items among those of 200 others.
+/// The caller's items among those of 200 others, and orders of strangers: a session that plans its statements while a table
+/// is empty keeps plans that read all of it.
 const SEED: &str = "
     insert into shelf.item (owner_id, name, price_cents, quantity, available)
     select case o when 0 then '{caller}'::uuid else gen_random_uuid() end,
            'Item ' || o || '.' || i, 100 + o + i, i, i % 2 = 0
-    from generate_series(0, 200) o, generate_series(1, 50) i";
+    from generate_series(0, 200) o, generate_series(1, 50) i;
+    insert into ordering.customer_order (customer_id, owner_id, restaurant_id, restaurant_name, currency, total_cents)
+    select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'Elsewhere', 'EUR', 900
+    from generate_series(1, 20000);
+    insert into ordering.order_line (order_id, customer_id, owner_id, position, menu_item_id, name, quantity, price_cents)
+    select id, customer_id, owner_id, p, gen_random_uuid(), 'Dish', 1, 450
+    from ordering.customer_order, generate_series(1, 2) p";
 
 /// A running host and its twins, for as long as the process lives.
 #[derive(Debug)]
