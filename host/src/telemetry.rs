@@ -1,6 +1,8 @@
 //! Logs and metrics. Logs are JSON lines on standard output, with UTC times; the writer is a bounded queue in a thread of
 //! its own, so that a slow sink delays no request: what does not fit is dropped and counted.
 
+use std::{thread, time::Duration};
+
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -41,10 +43,23 @@ pub fn start_log(lines: Lines, filter: &str) -> Setup<Guard> {
     Ok(Guard { _writer: guard })
 }
 
+/// How often measured times are put into their buckets; until then each is kept by itself.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// Starts counting for the process; the handle renders Prometheus text.
 pub fn start_metrics() -> Setup<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let metrics = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full("dinehub_request_seconds".to_owned()), &BUCKETS_S)
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(Fault::at("metrics"))
+        .map_err(Fault::at("metrics"))?;
+    // A host that nobody scrapes would keep every time it ever measured.
+    let handle = metrics.clone();
+    let upkeep = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        loop {
+            thread::sleep(UPKEEP);
+            handle.run_upkeep();
+        }
+    });
+    upkeep.map_err(Fault::at("metrics"))?;
+    Ok(metrics)
 }

@@ -192,7 +192,13 @@ fn files_stay_small() {
 #[test]
 fn the_contract_is_one_text() {
     let contract = std::fs::read(root().join("wit/dinehub-platform@1.0.0/platform.wit")).unwrap();
-    let copies = ["plugins/ordering", "plugins/restaurants", "tests/guests/echo", "tests/guests/trap"];
+    let copies = [
+        "plugins/ordering",
+        "plugins/restaurants",
+        "tests/guests/echo",
+        "tests/guests/trap",
+        "tests/bench/guests/shelf",
+    ];
     for copy in copies.map(|folder| Path::new(folder).join("wit/deps/dinehub-platform/platform.wit")) {
         assert_eq!(std::fs::read(root().join(&copy)).unwrap(), contract, "{}", copy.display());
     }

@@ -66,7 +66,8 @@ pub async fn answer(
             permit = answer.grants.into_permit();
             continue;
         }
-        return reply::finish(served, &boundary, answer, key.as_deref(), &fingerprint(&request)).await;
+        let keyed = key.as_deref().map(|key| (key, fingerprint(&request)));
+        return reply::finish(served, &boundary, answer, keyed).await;
     }
 }
 

@@ -21,9 +21,14 @@ use super::{
 };
 use crate::{access::permit, error::Error, id::RequestId};
 
-/// Answers every path; the order of the lines is the order of the walls.
+/// Answers every path.
 pub fn service(app: Arc<App>) -> Router {
-    Router::new().fallback(answer).with_state(app).layer(
+    walled(Router::new().fallback(answer).with_state(app))
+}
+
+/// Any router behind what wraps every request; the order of the lines is the order of the walls.
+pub fn walled(inner: Router) -> Router {
+    inner.layer(
         ServiceBuilder::new()
             // Every response carries the headers, also one made by a panic.
             .layer(middleware::map_response(harden))

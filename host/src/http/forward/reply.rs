@@ -17,14 +17,13 @@ use crate::{
 /// A JSON page of rows fits without growing.
 const BODY_BYTES: usize = 1_024;
 
-/// Commits an `ok` and answers it; rolls an `err` back and answers that. `key` is the idempotency key, recorded in the same
-/// transaction as the effect.
+/// Commits an `ok` and answers it; rolls an `err` back and answers that. `keyed` is the idempotency key and what request it
+/// stands for, recorded in the same transaction as the effect.
 pub(super) async fn finish(
     served: &Served,
     boundary: &Boundary<'_>,
     answer: Answer,
-    key: Option<&str>,
-    fingerprint: &[u8; 32],
+    keyed: Option<(&str, [u8; 32])>,
 ) -> Result<Response<Body>, Error> {
     let plugin = served.plugin.id().as_str();
     let fault = |log: &str| Error::PluginFault { plugin: plugin.to_owned(), log: log.to_owned() };
@@ -42,8 +41,8 @@ pub(super) async fn finish(
         write(boundary, shape, value, &mut body).map_err(fault)?;
     }
     let status = served.route.status.unwrap_or(if body.is_empty() { 204 } else { 200 });
-    if let Some(key) = key {
-        let stored = grants.transaction().store(key.as_bytes(), fingerprint, status, &body).await;
+    if let Some((key, fingerprint)) = keyed {
+        let stored = grants.transaction().store(key.as_bytes(), &fingerprint, status, &body).await;
         stored.map_err(|failure| call::unserved(served.plugin.id(), failure))?;
     }
     grants.into_transaction().commit().await.map_err(|why| call::uncommitted(served.plugin.id(), why))?;
