@@ -2,7 +2,10 @@
 //! `dinehub serve --dump-config` prints every key with its value and meaning. No key takes a secret: secrets are age
 //! files, see [`crate::secret`].
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +21,7 @@ pub struct Config {
     pub secrets: Secrets,
     pub identity: Identity,
     pub plugins: Plugins,
+    pub egress: Egress,
     pub log: Log,
 }
 
@@ -90,6 +94,15 @@ pub struct Plugins {
     pub files_directory: PathBuf,
     /// Calls that may run at once, over all plugins and nested calls.
     pub calls_max: u32,
+}
+
+/// Outbound HTTP of plugins.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Egress {
+    /// Origins that are reached somewhere else, unchecked: `"https://api.pay.example" = "http://127.0.0.1:9099"` for a fake
+    /// in `dev`, or a forward proxy's address.
+    pub routes: BTreeMap<String, String>,
 }
 
 /// Logs: JSON lines on standard output.

@@ -12,6 +12,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::ring::{Key, Ring};
+use crate::error::{Fault, Setup};
 
 /// Keeps what is derived apart from whatever else is ever computed with the same key.
 const LABEL: &[u8] = b"dinehub derive 1\0";
@@ -43,8 +44,8 @@ pub fn is_signed(ring: &Ring, message: &[u8], signature: &str) -> bool {
 }
 
 /// Fills `bytes` from the operating system's generator.
-pub fn fill(bytes: &mut [u8]) -> Result<(), ()> {
-    aws_lc_rs::rand::fill(bytes).map_err(|_| ())
+pub fn fill(bytes: &mut [u8]) -> Setup<()> {
+    aws_lc_rs::rand::fill(bytes).map_err(Fault::at("random numbers"))
 }
 
 #[cfg(test)]

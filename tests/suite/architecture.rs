@@ -22,11 +22,12 @@ const ORDER: [&str; 12] = [
 ];
 
 /// Crates, and the only places that may name them.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("axum::", &["http"]),
     ("jsonwebtoken", &["identity/token"]),
     ("age::", &["secret/vault"]),
     ("wasmtime::", &["plugin", "capability"]),
+    ("tokio_rustls::", &["capability/egress/client"]),
     ("argon2::", &["identity/password"]),
     ("tokio_postgres::", &["database"]),
     ("aws_lc_rs::", &["secret", "identity", "plugin/cursor", "plugin/approval", "database/identity"]),

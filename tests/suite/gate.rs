@@ -115,7 +115,7 @@ async fn what_is_not_granted_is_refused_through_every_function_of_every_import()
 }
 
 /// For each imported function of `hands`: the request that uses it.
-const REQUESTS: [(&str, &str, &str); 10] = [
+const REQUESTS: [(&str, &str, &str); 14] = [
     ("POST", "/log", "dinehub:platform/log@1.0.0 write"),
     ("GET", "/now", "dinehub:clock/wall@1.0.0 now"),
     ("GET", "/uuid", "dinehub:random/secure@1.0.0 fresh-uuid"),
@@ -126,6 +126,10 @@ const REQUESTS: [(&str, &str, &str); 10] = [
     ("GET", "/shelf?path=greeting.txt", "dinehub:hands-files/shelf read"),
     ("GET", "/reports?path=none", "dinehub:hands-files/reports read"),
     ("POST", "/reports?path=a.txt", "dinehub:hands-files/reports write"),
+    ("POST", "/notes?name=a", "dinehub:hands-data/notes add"),
+    ("GET", "/notes", "dinehub:hands-data/notes tally"),
+    ("POST", "/provider", "dinehub:hands-http/provider send"),
+    ("POST", "/inside", "dinehub:hands-http/inside send"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,8 +145,11 @@ async fn a_function_that_was_taken_away_ends_the_call_that_uses_it_and_no_other(
         let server = Server::withholding(packages.clone(), &config, import).await;
         let client = server.anonymous();
         let path = format!("/api/v1/hands{path}");
+        let request = json!({"method": "get", "path": "/", "headers": [], "body": null, "times": 1});
         let send = async |method: &str, path: &str| match method {
             "GET" => client.get(path).await,
+            _ if path.contains("notes") => client.act(path).await,
+            _ if path.ends_with("/provider") || path.ends_with("/inside") => client.post(path, &request).await,
             _ => client.post(path, &json!("text")).await,
         };
         send(method, &path).await.refused(500, "plugin_fault");

@@ -115,3 +115,29 @@ async fn a_granted_directory_that_is_not_there_stops_the_start_with_the_command_
     let fault = Server::try_with(guests(&["hands"]).await, &config).await.unwrap_err().to_string();
     assert!(fault.contains("hands/files/reports") && fault.contains("fix: mkdir -p "), "{fault}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_route_gives_the_bytes_as_they_came_and_no_credential() {
+    let (server, _files) = hands().await;
+    let client = server.anonymous();
+    let body = "{ \"amount\" : 5.0,\n\"amount\": 6 }";
+    let signature = client.post("/api/v1/hands/sign", &json!(body)).await.expect(200).text("");
+    let send = async |headers: &[(&str, &str)], body: &[u8]| {
+        client.send("POST", "/api/v1/hands/webhook", headers, bytes::Bytes::copy_from_slice(body)).await
+    };
+    let answer = send(&[("X-Signature", &signature), ("cookie", "a=b"), ("x-event", "paid")], body.as_bytes()).await;
+    assert_eq!(answer.json[0], json!(true), "{answer:?}");
+    let names: Vec<&str> = answer.json[1].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    assert!(names.contains(&"x-event") && !names.contains(&"cookie"), "{names:?}");
+    // One byte more, twice the header, none, another one: not signed.
+    let other = [body, " "].concat();
+    assert_eq!(send(&[("x-signature", &signature)], other.as_bytes()).await.json[0], json!(false));
+    let twice = [("x-signature", signature.as_str()), ("x-signature", &signature)];
+    assert_eq!(send(&twice, body.as_bytes()).await.json[0], json!(false));
+    assert_eq!(send(&[], body.as_bytes()).await.json[0], json!(false));
+    send(&[("x-signature", &signature)], b"\xff").await.refused(400, "malformed");
+    // With a token, the guest still sees none.
+    let person = server.person("USER").await.client;
+    let answer = person.send("POST", "/api/v1/hands/webhook", &[], bytes::Bytes::new()).await.expect(200);
+    assert!(!answer.json[1].as_array().unwrap().contains(&json!("authorization")), "{answer:?}");
+}

@@ -37,6 +37,7 @@ mod approval;
 mod review;
 mod gate;
 mod handle;
+mod egress;
 mod sandbox;
 mod cancel;
 

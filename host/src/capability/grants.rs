@@ -106,6 +106,7 @@ impl Approved {
             meter,
             stopped: None,
             is_to_retry: false,
+            had_effect: false,
         }
     }
 }
@@ -131,6 +132,8 @@ pub struct Grants {
     meter: Meter,
     stopped: Option<Error>,
     is_to_retry: bool,
+    /// Something left the house that a rollback does not take back.
+    had_effect: bool,
 }
 
 /// One use of an imported function, for [`Grants::authorize`].
@@ -197,10 +200,21 @@ impl Grants {
         self.is_to_retry = true;
     }
 
-    /// Whether it did.
+    /// Whether it did, and nothing left the house yet that would then leave it twice.
     #[must_use]
     pub fn is_to_retry(&self) -> bool {
-        self.is_to_retry
+        self.is_to_retry && !self.had_effect
+    }
+
+    /// Something is about to leave the house.
+    pub fn note_effect(&mut self) {
+        self.had_effect = true;
+    }
+
+    /// Whether the call may change nothing.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.mode == Mode::ReadOnly
     }
 
     /// Who may what.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use wasmtime::component::Linker;
 
-use super::{clock, files, grants::Grants, log, random, secret};
+use super::{clock, egress, files, grants::Grants, log, random, secret};
 use crate::{
     error::{Fault, Setup},
     id::PluginId,
@@ -42,6 +42,7 @@ pub struct Declared {
     /// By name, in snake case.
     pub secrets: BTreeMap<String, secret::Spec>,
     pub files: BTreeMap<String, files::Spec>,
+    pub hosts: BTreeMap<String, egress::Spec>,
 }
 
 /// One declared handle.
@@ -49,6 +50,7 @@ pub struct Declared {
 pub enum Handle {
     Secret { name: String, spec: secret::Spec },
     Files { name: String, spec: files::Spec },
+    Http { name: String, spec: egress::Spec },
 }
 
 /// What the handles of one plugin lead to, opened at load.
@@ -56,6 +58,7 @@ pub enum Handle {
 pub struct Opened {
     pub secrets: secret::Secrets,
     pub files: files::Files,
+    pub hosts: egress::Hosts,
 }
 
 impl Handle {
@@ -63,7 +66,7 @@ impl Handle {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Secret { name, .. } | Self::Files { name, .. } => name,
+            Self::Secret { name, .. } | Self::Files { name, .. } | Self::Http { name, .. } => name,
         }
     }
 
@@ -73,6 +76,7 @@ impl Handle {
         match self {
             Self::Secret { .. } => "secret",
             Self::Files { .. } => "files",
+            Self::Http { .. } => "http",
         }
     }
 
@@ -90,6 +94,7 @@ impl Handle {
             Self::Secret { name, spec } => {
                 spec.uses.iter().map(|one| format!("secret {name} {}", one.name())).collect()
             }
+            Self::Http { name, spec } => spec.lines(name),
             Self::Files { name, spec } => {
                 let write = spec.quota_bytes.map(|quota| format!("files {name} write, {quota} bytes together"));
                 [format!("files {name} read, {} bytes each", spec.bytes_max)].into_iter().chain(write).collect()
@@ -102,6 +107,7 @@ impl Handle {
         match self {
             Self::Secret { spec, .. } => secret::wit(spec),
             Self::Files { spec, .. } => files::wit(spec),
+            Self::Http { spec, .. } => egress::wit(spec),
         }
     }
 
@@ -111,6 +117,7 @@ impl Handle {
         match self {
             Self::Secret { name, spec } => secret::link(linker, &interface, name, spec),
             Self::Files { name, spec } => files::link(linker, &interface, name, spec),
+            Self::Http { name, .. } => egress::link(linker, &interface, name),
         }
     }
 }
@@ -121,14 +128,15 @@ impl Declared {
     pub fn handles(&self) -> Vec<Handle> {
         let secrets = self.secrets.iter().map(|(name, spec)| Handle::Secret { name: name.clone(), spec: spec.clone() });
         let files = self.files.iter().map(|(name, spec)| Handle::Files { name: name.clone(), spec: spec.clone() });
-        secrets.chain(files).collect()
+        let hosts = self.hosts.iter().map(|(name, spec)| Handle::Http { name: name.clone(), spec: spec.clone() });
+        secrets.chain(files).chain(hosts).collect()
     }
 
     /// The WIT packages of all handles, by the word in their name; and the packages of types they use.
     #[must_use]
     pub fn wit(&self, plugin: &PluginId) -> BTreeMap<&'static str, String> {
         let mut packages: BTreeMap<&'static str, String> = BTreeMap::new();
-        for handle in self.handles() {
+        for handle in self.handles().iter().filter(|handle| !handle.wit().is_empty()) {
             let text = packages.entry(handle.word()).or_insert_with(|| {
                 let plugin = plugin.as_str().replace('_', "-");
                 format!(
@@ -140,6 +148,16 @@ impl Declared {
             text.push_str(&format!("\ninterface {name} {{\n{}}}\n", handle.wit()));
         }
         packages
+    }
+
+    fn ensure_injectable(&self, place: &str, spec: &egress::Spec) -> Setup<()> {
+        let Some(egress::Inject { secret, .. }) = &spec.inject else { return Ok(()) };
+        let may = self.secrets.get(secret).is_some_and(|secret| secret.uses.contains(&secret::Use::Inject));
+        if may {
+            return Ok(());
+        }
+        Err(Fault::new(place, format!("injects `{secret}`, which is no secret that may be injected"))
+            .fix(format!("[secret.{secret}] uses = [\"inject\"]")))
     }
 
     /// A handle's name must be one that WIT and file names can carry, and ask for something within the host's bounds.
@@ -157,6 +175,10 @@ impl Declared {
                 }
                 Handle::Files { spec, .. } if spec.bytes_max == 0 || spec.bytes_max > files::FILE_BYTES_MAX => {
                     return Err(Fault::new(place, format!("bytes_max must be from 1 to {}", files::FILE_BYTES_MAX)));
+                }
+                Handle::Http { spec, .. } => {
+                    spec.ensure_sound().map_err(|fault| fault.within(&place))?;
+                    self.ensure_injectable(&place, spec)?;
                 }
                 _ => {}
             }

@@ -27,6 +27,8 @@ pub struct Limits {
     pub rows_max: u32,
     /// Bytes of rows one statement may give, as PostgreSQL sends them.
     pub row_bytes_max: usize,
+    /// Requests one call may send to granted hosts.
+    pub http_calls_max: u32,
     /// Log lines one call may write.
     pub log_lines_max: u32,
     /// Calls of this plugin that may run at once; the next waits, then is answered 503.
@@ -44,6 +46,7 @@ impl Default for Limits {
             statements_max: 50,
             rows_max: 2_000,
             row_bytes_max: 1 << 20,
+            http_calls_max: 4,
             log_lines_max: 50,
             calls_max: 64,
         }
@@ -61,6 +64,7 @@ impl Limits {
         statements_max: 1_000,
         rows_max: 50_000,
         row_bytes_max: 8 << 20,
+        http_calls_max: 50,
         log_lines_max: 1_000,
         calls_max: 500,
     };
@@ -80,7 +84,7 @@ impl Limits {
 
     /// Name and value of each, for reviewers and checks.
     #[must_use]
-    pub fn listed(&self) -> [(&'static str, u64); 10] {
+    pub fn listed(&self) -> [(&'static str, u64); 11] {
         [
             ("deadline_ms", self.deadline_ms.into()),
             ("cpu_ms", self.cpu_ms.into()),
@@ -90,6 +94,7 @@ impl Limits {
             ("statements_max", self.statements_max.into()),
             ("rows_max", self.rows_max.into()),
             ("row_bytes_max", self.row_bytes_max as u64),
+            ("http_calls_max", self.http_calls_max.into()),
             ("log_lines_max", self.log_lines_max.into()),
             ("calls_max", self.calls_max.into()),
         ]
@@ -104,6 +109,7 @@ pub enum Bound {
     Memory,
     Statements,
     Rows,
+    HttpCalls,
     Calls,
 }
 
@@ -117,6 +123,7 @@ impl Bound {
             Self::Memory => "memory_bytes",
             Self::Statements => "statements_max",
             Self::Rows => "rows_max",
+            Self::HttpCalls => "http_calls_max",
             Self::Calls => "calls_max",
         }
     }
@@ -132,6 +139,7 @@ pub struct Meter {
     memory_bytes: usize,
     statements: u32,
     rows: u32,
+    http_calls: u32,
     log_lines: u32,
     ticks: u32,
     ticks_max: u32,
@@ -147,6 +155,7 @@ impl Meter {
             memory_bytes: 0,
             statements: 0,
             rows: 0,
+            http_calls: 0,
             log_lines: 0,
             ticks: 0,
             ticks_max: limits.cpu_ms.div_ceil(tick_ms.max(1)).max(1),
@@ -182,6 +191,12 @@ impl Meter {
     pub fn rows(&mut self, count: usize) -> bool {
         self.rows = self.rows.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         self.within(self.rows <= self.limits.rows_max, Bound::Rows)
+    }
+
+    /// One more request to a granted host; false when there were enough.
+    pub fn http_call(&mut self) -> bool {
+        self.http_calls += 1;
+        self.within(self.http_calls <= self.limits.http_calls_max, Bound::HttpCalls)
     }
 
     /// Whether one more log line may be written; the guest is not told when not.

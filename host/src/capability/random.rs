@@ -26,7 +26,7 @@ pub fn link(linker: &mut Linker<Grants>) -> Setup<()> {
         let wanted = if let [Val::U32(bytes)] = arguments { *bytes as usize } else { 0 };
         let mut bytes = vec![0; wanted.min(BYTES_MAX)];
         let filled = secret::fill(&mut bytes);
-        let given = filled.map_err(|()| grants.stop(Error::internal("the operating system gave no randomness")));
+        let given = filled.map_err(|fault| grants.stop(Error::internal(fault.to_string())));
         Box::pin(async move { given.map(|()| Some(Val::String(hex::encode(bytes)))) })
     })
 }

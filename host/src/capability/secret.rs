@@ -34,6 +34,8 @@ pub enum Use {
     Sign,
     /// Whether such a signature is right, in constant time.
     Verify,
+    /// In a header of requests to a granted host: no function, the host adds it.
+    Inject,
     /// The value itself.
     Reveal,
 }
@@ -45,6 +47,7 @@ impl Use {
         match self {
             Self::Sign => "sign",
             Self::Verify => "verify",
+            Self::Inject => "inject",
             Self::Reveal => "reveal",
         }
     }
@@ -57,6 +60,7 @@ impl Use {
             Self::Verify => {
                 "  /// Whether the signature, in hexadecimal, is the message's HMAC-SHA256.\n  verify: func(message: string, signature: string) -> bool;\n"
             }
+            Self::Inject => "",
             Self::Reveal => "  /// The secret itself.\n  reveal: func() -> string;\n",
         }
     }
@@ -75,7 +79,7 @@ pub fn wit(spec: &Spec) -> String {
 pub fn link(linker: &mut Linker<Grants>, interface: &str, name: &str, spec: &Spec) -> Setup<()> {
     let fault = |error: wasmtime::Error| Fault::new(interface, format!("{error:#}"));
     let mut instance = linker.instance(interface).map_err(fault)?;
-    for one in spec.uses.iter().copied() {
+    for one in spec.uses.iter().copied().filter(|one| *one != Use::Inject) {
         let name = name.to_owned();
         Function::new(interface, one.name()).link(&mut instance, move |grants, arguments| {
             let given = run(grants, &name, one, arguments);

@@ -11,7 +11,12 @@ use tokio::net::TcpListener;
 
 use crate::{
     access::role::RoleTable,
-    capability::{granted::Granted, grants::Approved, handle::Opened},
+    capability::{
+        egress::{self, client::Outbound},
+        granted::Granted,
+        grants::Approved,
+        handle::Opened,
+    },
     config::Config,
     database::{
         catalog::Catalog,
@@ -100,7 +105,7 @@ pub fn secrets_of<'p>(packages: impl Iterator<Item = &'p Package>) -> Vec<String
 }
 
 /// What an admitted plugin's handles lead to.
-fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config) -> Setup<Opened> {
+fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config, outbound: &Arc<Outbound>) -> Setup<Opened> {
     let mut opened = Opened::default();
     for name in manifest.secrets.keys() {
         let ring = rings.plugins.get(&(manifest.id.clone(), name.clone()));
@@ -113,6 +118,11 @@ fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config) -> Setup<Op
         let place = path.display().to_string();
         let directory = directory.map_err(|why| Fault::at(place)(why).fix(format!("mkdir -p {}", path.display())))?;
         opened.files.insert(name.clone(), Arc::new(directory));
+    }
+    for (name, spec) in &manifest.hosts {
+        let secret = spec.inject.as_ref().and_then(|inject| opened.secrets.get(&inject.secret));
+        let host = egress::Host::open(spec, secret.map(|ring| ring.current.text()), outbound)?;
+        opened.hosts.insert(name.clone(), Arc::new(host));
     }
     Ok(opened)
 }
@@ -254,13 +264,14 @@ pub async fn host_granting(
     for admission in &admitted {
         ensure_roles_exist(admission.candidate(), &roles)?;
     }
+    let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
     let registry = Registry::load(&engine, admitted, |admission| {
         let manifest = &admission.package().manifest;
         let names = grant::Roles::of(&place.database, &manifest.id)?;
         let login = |role: &str| pool.login(rings.login(place, role));
         let logins = (login(&names.ro), login(&names.rw));
         let granted = granted(admission);
-        let handles = open_handles(manifest, rings, config)?;
+        let handles = open_handles(manifest, rings, config, &outbound)?;
         Ok(Approved::new(
             manifest.id.clone(),
             (granted, handles),

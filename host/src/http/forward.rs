@@ -1,5 +1,6 @@
 //! A request for a plugin: typed arguments in, the call, and its result out.
 
+pub mod raw;
 mod reply;
 
 use std::sync::Arc;
@@ -84,6 +85,8 @@ fn arguments(
     let document = if takes_body {
         request.ensure_json()?;
         Some(json::read(request.body)?)
+    } else if served.route.raw {
+        None
     } else {
         request.ensure_empty()?;
         None
@@ -93,6 +96,7 @@ fn arguments(
         let value = match source {
             Source::Caller => Some(value::caller(permit)),
             Source::Body => document.as_ref().and_then(|document| reader.body(&parameter.shape, document)),
+            Source::Raw => Some(raw::value(request)?),
             Source::Path => {
                 let raw = request.params.get(&parameter.json).unwrap_or_default();
                 let text = percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| Error::NotFound)?;

@@ -76,13 +76,17 @@ fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, 
     let content = &served.plugin.package.content;
     let mut schemas = Schemas::new(id, &content.docs);
     let mut parameters = Vec::new();
-    let mut takes = None;
+    let (mut takes, mut raw) = (None, false);
     for (source, parameter) in served.sources.iter().zip(&served.endpoint.params) {
         let place = match source {
             Source::Path => "path",
             Source::Query => "query",
             Source::Body => {
                 takes = Some(&parameter.shape);
+                continue;
+            }
+            Source::Raw => {
+                raw = true;
                 continue;
             }
             Source::Caller => continue,
@@ -112,6 +116,10 @@ fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, 
         "responses": {}
     });
     describe(&mut operation, doc);
+    if raw {
+        let body = json!({"required": true, "content": {"*/*": {"schema": {"type": "string"}}}});
+        insert(&mut operation, "requestBody", body);
+    }
     if let Some(shape) = takes {
         let schema = schemas.schema(shape);
         let body =

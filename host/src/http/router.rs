@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     access::policy::Rule,
     error::{Error, Fault, Setup},
-    http::{request::Params, route::Action},
+    http::{forward::raw, request::Params, route::Action},
     id::Denial,
     plugin::{
-        contract::Endpoint,
+        contract::{Endpoint, Parameter},
         manifest::{self, Method},
         registry::{Export, Plugin, Registry},
     },
@@ -50,6 +50,8 @@ pub struct Served {
 pub enum Source {
     Caller,
     Body,
+    /// The whole request, as it came.
+    Raw,
     Path,
     Query,
 }
@@ -113,7 +115,13 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     let endpoint = endpoint.ok_or_else(|| fault(format!("`api` has no function `{}`", route.function)))?.clone();
     let in_path: Vec<&str> =
         route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
-    let sources: Vec<Source> = endpoint.params.iter().map(|param| source(param, &in_path)).collect();
+    let is_raw = |param: &Parameter| route.raw && param.wit == "request" && param.shape == raw::shape();
+    let of = |param: &Parameter| if is_raw(param) { Source::Raw } else { source(param, &in_path) };
+    let sources: Vec<Source> = endpoint.params.iter().map(of).collect();
+    if route.raw && (!sources.contains(&Source::Raw) || sources.contains(&Source::Body)) {
+        let what = format!("`raw` needs `{}` to take `request: incoming` and no `body`", route.function);
+        return Err(fault(what).fix("use dinehub:http/types@1.0.0.{incoming};"));
+    }
     if let Some(orphan) = in_path.iter().find(|name| !endpoint.params.iter().any(|param| param.json == **name)) {
         return Err(fault(format!("`{{{orphan}}}` is no parameter of `{}`", route.function)));
     }
@@ -127,7 +135,7 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     Ok(Route { method: route.method, pattern, rule: route.rule(), denial, target: Target::Plugin(Box::new(served)) })
 }
 
-fn source(param: &crate::plugin::contract::Parameter, in_path: &[&str]) -> Source {
+fn source(param: &Parameter, in_path: &[&str]) -> Source {
     match (param.wit.as_str(), param.json.as_str()) {
         ("caller", _) => Source::Caller,
         ("body", _) => Source::Body,

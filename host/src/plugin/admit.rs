@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     capability::{
-        self, files,
+        self, egress, files,
         grants::Grants,
         handle::{Handle, OFFERS, Offer},
     },
@@ -177,7 +177,7 @@ fn declared(manifest: &Manifest) -> Setup<BTreeMap<String, (Handle, Interface)>>
     let declared = manifest.declared();
     let mut packages = BTreeMap::new();
     for (word, wit) in declared.wit(&manifest.id) {
-        let dependencies = [("platform.wit", PLATFORM_WIT), ("files.wit", files::WIT)];
+        let dependencies = [("platform.wit", PLATFORM_WIT), ("files.wit", files::WIT), ("http.wit", egress::WIT)];
         packages.extend(contract::signatures(&dependencies, (word, &wit))?);
     }
     let with = |handle: Handle| {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     access::policy::Rule,
-    capability::{files, handle::Declared, limit::Limits, secret},
+    capability::{egress, files, handle::Declared, limit::Limits, secret},
     error::{Fault, Setup},
     id::{PluginId, Role},
 };
@@ -35,6 +35,9 @@ pub struct Manifest {
     /// Directories it reads or writes, by name.
     #[serde(default)]
     pub files: BTreeMap<String, files::Spec>,
+    /// Origins it may send requests to, by name.
+    #[serde(default, rename = "http")]
+    pub hosts: BTreeMap<String, egress::Spec>,
     #[serde(default, rename = "route")]
     pub routes: Vec<Route>,
     /// By `record.field` or `function.parameter`, in kebab case as in the WIT.
@@ -62,6 +65,9 @@ pub struct Route {
     pub anonymous: bool,
     /// The success status; 200 when absent, or 204 when the function gives nothing.
     pub status: Option<u16>,
+    /// The function takes the request as it came, in a parameter `request` of `dinehub:http/types.incoming`.
+    #[serde(default)]
+    pub raw: bool,
     /// Takes an `Idempotency-Key`.
     #[serde(default)]
     pub idempotency: bool,
@@ -137,7 +143,7 @@ impl Manifest {
     /// The handles it declares, beside its statements.
     #[must_use]
     pub fn declared(&self) -> Declared {
-        Declared { secrets: self.secrets.clone(), files: self.files.clone() }
+        Declared { secrets: self.secrets.clone(), files: self.files.clone(), hosts: self.hosts.clone() }
     }
 
     /// The path prefix of every route: `/api/v1/ordering`.
@@ -167,6 +173,9 @@ impl Route {
         }
         if self.idempotency && self.method.is_safe() {
             return Err(Fault::new(place(), "a safe method needs no idempotency key").fix("remove `idempotency`"));
+        }
+        if self.raw && self.method.is_safe() {
+            return Err(Fault::new(place(), "a GET has no body that could be raw").fix("remove `raw`"));
         }
         match self.status {
             None | Some(200 | 201 | 202 | 204) => Ok(()),

@@ -73,6 +73,12 @@ impl Transaction {
         &self.opening.caller
     }
 
+    /// Whether a statement ran, and nothing ended it yet.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
+    }
+
     /// Runs one statement with its parameters in the order of `$1…`, the first one together with BEGIN and the caller.
     /// After any failure the transaction is rolled back at once, and every further statement is `Aborted`.
     pub async fn execute(&mut self, statement: &Statement, params: &[Datum<'_>]) -> Result<Rows, Failure> {

@@ -1,0 +1,3 @@
+-- Leave a note.
+-- returns: count
+insert into hands.note (name) values (:name)
