@@ -10,6 +10,7 @@ use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
+    install,
     project::{Project, place},
     seed,
     serve::stop_signal,
@@ -72,7 +73,7 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     let rings = open_rings(state)?;
     create_database(&maintenance).await?;
     let admin = cluster.admin(DATABASE);
-    start::install(&admin, &rings, &packages).await?;
+    install::install(&admin, &rings, &packages).await?;
     stage.done("schemas, roles and grants are in place");
     let mut config = Config::default();
     config.http.listen.clone_from(&arguments.listen);

@@ -1,9 +1,9 @@
 //! From parts to a host: what `serve`, `dev` and the tests all do, so that they cannot differ.
 //!
-//! Two steps with two logins. [`install`] works as a superuser and is over before the first request: it migrates, proves,
-//! and grants. [`host`] runs as `<db>_control`, which owns nothing, and as the plugins' own logins.
+//! The database was brought to where the plugins need it before ([`super::install`]). [`host`] runs as `<db>_control`,
+//! which owns nothing, and as the plugins' own logins.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
@@ -14,20 +14,17 @@ use crate::{
     capability::grants::Approved,
     config::Config,
     database::{
-        catalog::Catalog,
         control, grant,
         guest::{self, Pool},
-        migrate,
-        session::{Session, identifier, literal},
+        own,
         target::Target,
     },
     error::{Fault, Setup},
     http::{self, App, Bounds},
-    id::{PluginId, Role},
+    id::Role,
     identity::{self, Identity},
     plugin::{
         admit::Candidate,
-        bind,
         cursor::Sealer,
         engine::{self, Engine, Slots},
         package::Package,
@@ -55,72 +52,15 @@ impl Rings {
     }
 
     /// The password of a database role: derived, never stored.
-    fn password(&self, role: &str) -> SecretString {
+    pub(super) fn password(&self, role: &str) -> SecretString {
         secret::derive(&self.database.current, &format!("role:{role}"))
     }
 
     /// The login `role` at the same database.
-    fn login(&self, admin: &Target, role: &str) -> Target {
+    #[must_use]
+    pub fn login(&self, admin: &Target, role: &str) -> Target {
         admin.login(role, self.password(role))
     }
-}
-
-/// The name of the host's own login.
-fn control_role(database: &str) -> String {
-    format!("{database}_control")
-}
-
-/// Brings the database to where these packages need it: schemas migrated, statements proved, roles and grants exact.
-/// `admin` is a superuser, or a role that may create roles and databases. Gives each plugin's catalog.
-pub async fn install(admin: &Target, rings: &Rings, packages: &[Package]) -> Setup<BTreeMap<PluginId, Catalog>> {
-    migrate::host(admin).await?;
-    let session = Session::open(admin).await?;
-    let control = control_role(&admin.database);
-    let verifier = grant::verifier(&rings.password(&control));
-    session.run(&format!("alter role {} password {}", identifier(&control), literal(&verifier))).await?;
-    grant::close(&session).await?;
-    let mut catalogs = BTreeMap::new();
-    for package in packages {
-        let id = &package.manifest.id;
-        let roles = grant::ensure_roles(admin, id, |role| rings.password(role)).await?;
-        let owner = rings.login(admin, &roles.owner);
-        let catalog = migrate::plugin(admin, &owner, id, &package.content.migrations).await?;
-        prove(&session, admin, package).await?;
-        grant::apply(admin, id, &package.content.statements).await?;
-        catalogs.insert(id.clone(), catalog);
-    }
-    for package in packages {
-        let id = &package.manifest.id;
-        let drift = grant::verify(admin, id, &package.content.statements).await?;
-        if !drift.is_empty() {
-            return Err(Fault::new(format!("database {}: plugin {id}", admin.database), drift.join("; "))
-                .fix("somebody changed roles or grants by hand while the host applied them: start it again"));
-        }
-    }
-    Ok(catalogs)
-}
-
-/// Proves a package's statements again, unless this version of the host already did for this very artefact.
-async fn prove(session: &Session, admin: &Target, package: &Package) -> Setup<()> {
-    let id = &package.manifest.id;
-    let mark = format!("{} {}", env!("CARGO_PKG_VERSION"), package.digest);
-    let known = format!(
-        "select 1 from dinehub.admission where plugin = {} and mark = {}",
-        literal(id.as_str()),
-        literal(&mark)
-    );
-    if !session.query(&known, &[]).await.map_err(session.fault())?.is_empty() {
-        return Ok(());
-    }
-    let proved = bind::prove(id, &package.content.statements, &package.content.migrations, admin).await;
-    proved.map_err(|fault| fault.within(id))?;
-    let note = format!(
-        "insert into dinehub.admission (plugin, mark) values ({}, {})
-         on conflict (plugin) do update set mark = excluded.mark, admitted_at = now()",
-        literal(id.as_str()),
-        literal(&mark)
-    );
-    session.run(&note).await
 }
 
 /// A host that is ready to serve.
@@ -130,7 +70,7 @@ pub struct Host {
     pub pool: Pool,
 }
 
-/// Opens everything a host serves with. The database was [`install`]ed; `place` is used for names only, not for its login.
+/// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
 pub async fn host(
     place: &Target,
     rings: &Rings,
@@ -171,7 +111,7 @@ pub async fn host(
 }
 
 fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
-    let control = rings.login(place, &control_role(&place.database));
+    let control = rings.login(place, &own::Roles::of(&place.database).control);
     control::pool(&control, config.database.control_connections_max)
 }
 
