@@ -7,7 +7,10 @@ use std::{
 };
 
 use dinehub::{
-    command::start::{self, Host, Rings, SECRETS},
+    command::{
+        install,
+        start::{self, Host, Rings, SECRETS},
+    },
     config::Config,
     id::Role,
     identity::account::{Account, NewAccount},
@@ -43,6 +46,12 @@ pub async fn features() -> Vec<Package> {
     PACKAGES.get_or_init(build).await.clone()
 }
 
+/// The directory with the artefacts of the feature plugins, built.
+pub async fn artefacts() -> PathBuf {
+    features().await;
+    workshop("plugins", "plugins").output
+}
+
 /// The hostile plugins of `tests/guests`, or those of them named.
 pub async fn guests(names: &[&str]) -> Vec<Package> {
     static PACKAGES: OnceCell<Vec<Package>> = OnceCell::const_new();
@@ -65,6 +74,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub host: Host,
     pub database: Database,
+    pub rings: Rings,
     _stop: oneshot::Sender<()>,
 }
 
@@ -89,7 +99,7 @@ impl Server {
         let database = Database::fresh().await;
         let admin = database.admin();
         let rings = rings();
-        start::install(&admin, &rings, &packages).await?;
+        install::install(&admin, &rings, &packages).await?;
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
         let host = start::host(&admin, &rings, packages, roles, config).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
@@ -103,7 +113,7 @@ impl Server {
                 })
                 .await;
         });
-        Ok(Self { address, host, database, _stop: stop })
+        Ok(Self { address, host, database, rings, _stop: stop })
     }
 
     /// Nobody in particular.
@@ -130,6 +140,13 @@ impl Server {
         assert_eq!(answer.status, 200, "{answer:?}");
         let token = answer.json["access_token"].as_str().expect("a token").to_owned();
         Client::new(self.address, Some(token))
+    }
+
+    /// A login of the database, as the host itself would use it: `ordering_rw`, `control`.
+    #[must_use]
+    pub fn login_of(&self, role: &str) -> dinehub::database::target::Target {
+        let admin = self.database.admin();
+        self.rings.login(&admin, &format!("{}_{role}", admin.database))
     }
 
     /// The application, for tests that look behind the socket.
