@@ -1,7 +1,9 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod db;
 pub mod dev;
 pub mod grants;
+pub mod install;
 pub mod plugin;
 pub mod project;
 pub mod seed;
@@ -9,7 +11,7 @@ pub mod serve;
 pub mod start;
 pub mod user;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -32,8 +34,11 @@ pub struct Program {
 pub enum Command {
     /// Build the plugins, start a private PostgreSQL, migrate, grant, seed, and serve on 127.0.0.1:3000.
     Dev(dev::Arguments),
-    /// Serve built plugins on an existing database.
+    /// Serve built plugins on a database that `db apply` prepared; refuses when anything differs from them.
     Serve(serve::Arguments),
+    /// Compare a database with the built plugins, and make it what they want.
+    #[command(subcommand)]
+    Db(db::Command),
     /// Bind, build and inspect plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -53,15 +58,17 @@ pub enum Output {
     Json,
 }
 
-/// Runs one verb.
-pub async fn run(program: Program) -> Setup<()> {
+/// Runs one verb. A code other than success is a finding, not a failure; each verb's `--help` says which.
+pub async fn run(program: Program) -> Setup<ExitCode> {
     let here = program.directory.unwrap_or_else(|| PathBuf::from("."));
     let project = || Project::find(&here);
     match program.command {
-        Command::Dev(arguments) => dev::run(&project()?, arguments).await,
-        Command::Serve(arguments) => serve::run(arguments).await,
-        Command::Plugin(command) => plugin::run(&project()?, command).await,
-        Command::Grants(command) => grants::run(&project()?, &command).await,
-        Command::User(command) => user::run(command).await,
+        Command::Dev(arguments) => dev::run(&project()?, arguments).await?,
+        Command::Serve(arguments) => serve::run(arguments).await?,
+        Command::Db(command) => return db::run(command).await,
+        Command::Plugin(command) => plugin::run(&project()?, command).await?,
+        Command::Grants(command) => grants::run(&project()?, &command).await?,
+        Command::User(command) => user::run(command).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }

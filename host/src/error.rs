@@ -264,6 +264,18 @@ impl Fault {
         self
     }
 
+    /// Place and trouble in one sentence, without the fix.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("{}: {}", self.place, self.what)
+    }
+
+    /// The line that mends it, or nothing.
+    #[must_use]
+    pub fn way(&self) -> &str {
+        self.fix.as_deref().unwrap_or_default()
+    }
+
     /// The same fault, one place further out: `outer: place: what`.
     #[must_use]
     pub fn within(mut self, outer: impl fmt::Display) -> Self {

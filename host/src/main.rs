@@ -11,7 +11,7 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
     let program = Program::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(match runtime.block_on(command::run(program)) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fault) => {
             eprintln!("dinehub: {fault}");
             std::process::ExitCode::FAILURE

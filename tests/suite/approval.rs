@@ -1,7 +1,7 @@
 //! What lets a plugin run: a block of the lock that is exactly what its artefact asks, signed by somebody who may.
 
 use dinehub::{
-    command::{project::read_roles, start},
+    command::{install, project::read_roles, start},
     config::Config,
     error::{Fault, Setup},
     plugin::{
@@ -256,12 +256,12 @@ async fn an_approval_that_was_replaced_does_not_come_back() {
         let block = desk.block(id);
         desk.approve(Block { generation: 2, ..block });
     }
-    start::install(&admin, &rings, &desk.admit().unwrap()).await.unwrap();
-    let fault = start::install(&admin, &rings, &old).await.unwrap_err().to_string();
+    install::install(&admin, &rings, &desk.admit().unwrap()).await.unwrap();
+    let fault = install::install(&admin, &rings, &old).await.unwrap_err().to_string();
     assert!(fault.contains("is approval 1 of this plugin, and this database has seen approval 2"), "{fault}");
     // The newer one still serves.
     let roles = read_roles(&root().join("plugins/roles.toml")).unwrap();
     let admitted = desk.admit().unwrap();
-    start::install(&admin, &rings, &admitted).await.unwrap();
+    install::install(&admin, &rings, &admitted).await.unwrap();
     let _ = start::host(&admin, &rings, admitted, roles, &Config::default()).await.unwrap();
 }

@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use dinehub::{
-    database::statement::{Arity, Kind},
+    database::{
+        inventory::Object,
+        statement::{Arity, Kind},
+    },
     plugin::{
         bind::{self, bind},
         manifest::Manifest,
@@ -103,8 +106,15 @@ async fn a_shipped_statement_that_is_not_what_it_claims_is_refused() {
     let folder = Folder::new(&[("orders/place.sql", PLACE), ("orders/list.sql", LIST)]);
     let bound = bind(&folder.0, &manifest(), &database.admin()).await.unwrap();
     let migrations = bind::migrations(&folder.0).unwrap();
-    let prove = async |statements: &[_]| bind::prove(&id(), statements, &migrations, &database.admin()).await;
-    assert_eq!(prove(&bound.statements).await.unwrap(), bound.catalog);
+    let prove =
+        async |statements: &[_]| bind::prove(&id(), statements, &migrations, &bound.catalog, &database.admin()).await;
+    prove(&bound.statements).await.unwrap();
+    let mut lie = bound.catalog.clone();
+    let policy = lie.objects.iter().find(|one| one.title() == "policy own on ordering.purchase").unwrap().clone();
+    lie.objects.remove(&policy);
+    lie.objects.insert(Object { definition: "as permissive for all to public using (true)".to_owned(), ..policy });
+    let proved = bind::prove(&id(), &bound.statements, &migrations, &lie, &database.admin()).await;
+    assert!(proved.unwrap_err().to_string().contains("is not what PostgreSQL makes of the plugin's migrations"));
 
     let mut lies = bound.statements.clone();
     lies[0].ask.relations.clear();

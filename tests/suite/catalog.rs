@@ -34,7 +34,22 @@ const REFUSED: &[(&str, &str)] = &[
     ("create unlogged table ordering.u (x int)", "not durable"),
     ("create table ordering.\"Odd\" (x int)", "snake case"),
     ("alter table ordering.thing add column \"a.b\" int", "snake case"),
+    (
+        "create table dinehub.other (id uuid primary key);
+         alter table ordering.thing add foreign key (id) references dinehub.other (id)",
+        "foreign key into another schema",
+    ),
+    ("create table dinehub.other (id uuid primary key)", "of the own schema"),
+    ("create type ordering.shell", "must be superuser"),
     ("alter table ordering.thing add unique (name) deferrable", "deferrable"),
+    ("alter table ordering.thing add unique (name) deferrable initially deferred", "deferrable"),
+    (
+        "create constraint trigger t after insert on ordering.thing deferrable for each row
+         execute function suppress_redundant_updates_trigger()",
+        "is a trigger",
+    ),
+    ("alter table ordering.thing no force row level security", "no row level security"),
+    ("alter table ordering.thing disable row level security", "no row level security"),
     ("create table ordering.bare (x int)", "no row level security"),
     (
         "create table ordering.half (x int); alter table ordering.half enable row level security",

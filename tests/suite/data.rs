@@ -147,9 +147,12 @@ async fn each_sqlstate_is_the_failure_it_should_be() {
         ),
         ("insert into shop.note (owner, text) values (platform.caller_id(), null)", invalid("text")),
         ("update shop.note set size = 1 / 0 where 1 / (select 0) = 0", invalid("22012")),
-        ("do $$ begin perform pg_sleep(9); end $$", Failure::Timeout),
-        ("do $$ begin raise serialization_failure; end $$", Failure::Retry),
-        ("do $$ begin raise deadlock_detected; end $$", Failure::Retry),
+        (
+            "insert into shop.note (owner, text) values (platform.caller_id(), (select pg_sleep(9))::text)",
+            Failure::Timeout,
+        ),
+        ("insert into shop.note (owner, text) values (platform.caller_id(), shop.fail('40001'))", Failure::Retry),
+        ("insert into shop.note (owner, text) values (platform.caller_id(), shop.fail('40P01'))", Failure::Retry),
     ] {
         let mut failing = transaction(&shop, &pool, "alpha", false);
         assert_eq!(failing.execute(&statement(sql, &[], &[]), &[]).await.unwrap_err(), failure, "{sql}");

@@ -6,10 +6,14 @@ use std::fmt::Write as _;
 use dinehub::{
     access::policy::Rule,
     command::grants::show,
+    database::{migrate, own, session::Session},
     error::{Error, Unproven},
     id::Denial,
 };
-use harness::server::{Server, features, root};
+use harness::{
+    database::Database,
+    server::{Server, features, root},
+};
 
 fn compare(name: &str, text: &str) {
     let path = root().join("tests/golden").join(name);
@@ -62,6 +66,16 @@ async fn statements_as_they_reach_postgresql() {
         }
     }
     compare("statements.txt", &text);
+}
+
+/// The host carries this text: `dinehub db verify` compares a database with it.
+#[tokio::test]
+async fn what_the_hosts_own_migrations_make() {
+    let database = Database::fresh().await;
+    let admin = database.admin();
+    migrate::host(&admin).await.unwrap();
+    let session = Session::open(&admin).await.unwrap();
+    compare("../../migrations/schema.txt", &own::describe(&session, &admin.database).await.unwrap());
 }
 
 /// One of each. A new variant does not compile until it is listed.

@@ -17,7 +17,7 @@ async fn session(shop: &Shop) -> Client {
 }
 
 /// What the host does at the start of a transaction.
-async fn begin(session: &Client, kind: &str, id: &str, roles: &str) {
+pub(crate) async fn begin(session: &Client, kind: &str, id: &str, roles: &str) {
     session.batch_execute("BEGIN").await.unwrap();
     assume(session, Some(kind), Some(id), Some(roles), Some("token"), Some(1000)).await.unwrap();
 }
@@ -48,7 +48,7 @@ async fn assume(
         .map_err(code)
 }
 
-fn code(error: tokio_postgres::Error) -> String {
+pub(crate) fn code(error: tokio_postgres::Error) -> String {
     error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
 }
 
@@ -58,7 +58,7 @@ async fn refused(session: &Client, sql: &str) {
     let _ = session.batch_execute("ROLLBACK").await;
 }
 
-async fn caller(session: &Client) -> String {
+pub(crate) async fn caller(session: &Client) -> String {
     session.query_one("select platform.caller_id()::text", &[]).await.unwrap().get(0)
 }
 

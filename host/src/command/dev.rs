@@ -10,6 +10,7 @@ use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{
+    install,
     project::{Project, place},
     seed,
     serve::stop_signal,
@@ -78,7 +79,7 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
             "      {plugin} is not as plugins/grants.lock has it; it may run here, and nowhere else: dinehub grants diff {plugin}"
         );
     }
-    start::install(&admin, &rings, &admitted).await?;
+    install::install(&admin, &rings, &admitted).await?;
     stage.done("schemas, roles and grants are in place");
     let mut config = Config::default();
     config.http.listen.clone_from(&arguments.listen);

@@ -1,4 +1,5 @@
-//! `dinehub serve`: built plugins, an existing database, secrets from age files. It builds nothing and seeds nothing.
+//! `dinehub serve`: built plugins, a database that `dinehub db apply` prepared, secrets from age files. It builds nothing,
+//! seeds nothing and repairs nothing: it compares the database with the artefacts, and refuses when they differ.
 
 use std::{
     env, fs,
@@ -8,6 +9,7 @@ use std::{
 use clap::Args;
 
 use super::{
+    install,
     project::{place, read_book, read_roles},
     start::{self, Rings},
 };
@@ -16,12 +18,15 @@ use crate::{
     database::target::Target,
     error::{Fault, Setup},
     http::route::health,
-    plugin::package::Package,
+    plugin::{approval::Admission, package::Package},
     secret::vault::Vault,
     telemetry::{self, Lines},
 };
 
 /// `dinehub serve`
+///
+/// It logs in as the host's own role and the plugins', never as an administrator, and changes nothing: a database that is
+/// not exactly what the plugins want is refused, by name. Prepare it with `dinehub db apply`.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
     /// A configuration file; variables like DINEHUB_HTTP__LISTEN, and DATABASE_URL, override it.
@@ -39,25 +44,13 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
         print!("{}", config.dump()?);
         return Ok(());
     }
-    if config.database.url.is_empty() {
-        return Err(Fault::new("database.url", "is not set").fix("export DATABASE_URL=postgres://user@host/database"));
-    }
     let _log = telemetry::start_log(Lines::Json, &config.log.filter)?;
     let metrics = telemetry::start_metrics()?;
-    let vault = open_vault(&config)?;
-    let admin = Target::parse(&config.database.url)?;
-    // The login of DATABASE_URL may need a password; its kernel may vouch for it instead.
-    let admin = match vault.find_text("database_admin")? {
-        Some(password) => admin.login(&admin.user, password),
-        None => admin,
-    };
-    let packages = read_packages(&config.plugins.directory)?;
+    let place = read_place(&config)?;
+    let (rings, admitted) = read_admitted(&config, &open_vault(&config)?)?;
     let roles = read_roles(&config.plugins.roles_file)?;
-    let book = read_book(&config.plugins.lock_file, &config.plugins.reviewers_file)?;
-    let admitted = book.admit(packages)?;
-    let rings = Rings::open(&vault)?.with_plugins(&vault, &admitted)?;
-    start::install(&admin, &rings, &admitted).await?;
-    let host = start::host(&admin, &rings, admitted, roles, &config).await?;
+    install::ensure(&place, &rings, &admitted).await?;
+    let host = start::host(&place, &rings, admitted, roles, &config).await?;
     let api = start::listen("http.listen", &config.http.listen).await?;
     let admin_port = start::listen("admin.listen", &config.admin.listen).await?;
     tracing::info!(target: "host", listen = %config.http.listen, admin = %config.admin.listen, "ready");
@@ -89,6 +82,30 @@ pub async fn stop_signal() {
         () = terminate => {}
         _ = tokio::signal::ctrl_c() => {}
     }
+}
+
+/// The database that the configuration names, and who migrates it.
+pub fn read_place(config: &Config) -> Setup<Target> {
+    if config.database.url.is_empty() {
+        return Err(Fault::new("database.url", "is not set").fix("export DATABASE_URL=postgres://user@host/database"));
+    }
+    Target::parse(&config.database.url)
+}
+
+/// The login of DATABASE_URL. It may need a password; its kernel may vouch for it instead.
+pub fn read_admin(config: &Config, vault: &Vault) -> Setup<Target> {
+    let place = read_place(config)?;
+    Ok(match vault.find_text("database_admin")? {
+        Some(password) => place.login(&place.user, password),
+        None => place,
+    })
+}
+
+/// The artefacts that the lock approves, and every secret that they and the host use.
+pub fn read_admitted(config: &Config, vault: &Vault) -> Setup<(Rings, Vec<Admission>)> {
+    let packages = read_packages(&config.plugins.directory)?;
+    let admitted = read_book(&config.plugins.lock_file, &config.plugins.reviewers_file)?.admit(packages)?;
+    Ok((Rings::open(vault)?.with_plugins(vault, &admitted)?, admitted))
 }
 
 /// The vault that the configuration names.

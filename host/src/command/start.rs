@@ -1,7 +1,7 @@
 //! From parts to a host: what `serve`, `dev` and the tests all do, so that they cannot differ.
 //!
-//! Two steps with two logins. [`install`] works as a superuser and is over before the first request: it migrates, proves,
-//! and grants. [`host`] runs as `<db>_control`, which owns nothing, and as the plugins' own logins.
+//! The database was brought to where the plugins need it before ([`super::install`]). [`host`] runs as `<db>_control`,
+//! which owns nothing, and as the plugins' own logins.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,11 +19,9 @@ use crate::{
     },
     config::Config,
     database::{
-        catalog::Catalog,
         control, grant,
         guest::{self, Pool},
-        migrate,
-        session::{Session, identifier, literal},
+        own,
         target::Target,
         usage,
     },
@@ -34,7 +32,6 @@ use crate::{
     plugin::{
         admit::Candidate,
         approval::{Admission, Book, SigningKey, asked},
-        bind,
         cursor::Sealer,
         engine::{self, Engine, Slots},
         manifest::Manifest,
@@ -81,12 +78,13 @@ impl Rings {
     }
 
     /// The password of a database role: derived, never stored.
-    fn password(&self, role: &str) -> SecretString {
+    pub(super) fn password(&self, role: &str) -> SecretString {
         secret::derive(&self.database.current, &format!("role:{role}"))
     }
 
     /// The login `role` at the same database.
-    fn login(&self, admin: &Target, role: &str) -> Target {
+    #[must_use]
+    pub fn login(&self, admin: &Target, role: &str) -> Target {
         admin.login(role, self.password(role))
     }
 }
@@ -127,11 +125,6 @@ fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config, outbound: &
     Ok(opened)
 }
 
-/// The name of the host's own login.
-fn control_role(database: &str) -> String {
-    format!("{database}_control")
-}
-
 /// Lets in what `book` approves; and what it does not, because it was built here and nobody reviewed it yet, for this run
 /// alone, with a key that is gone afterwards. Names the latter. For `dev` and tests: `serve` admits by the book.
 pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>, Vec<PluginId>)> {
@@ -150,80 +143,6 @@ pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>,
     Ok((here.admit(packages)?, unapproved))
 }
 
-/// Brings the database to where these packages need it: schemas migrated, statements proved, roles and grants exact.
-/// `admin` is a superuser, or a role that may create roles and databases. Gives each plugin's catalog.
-pub async fn install(admin: &Target, rings: &Rings, admitted: &[Admission]) -> Setup<BTreeMap<PluginId, Catalog>> {
-    migrate::host(admin).await?;
-    let session = Session::open(admin).await?;
-    let control = control_role(&admin.database);
-    let verifier = grant::verifier(&rings.password(&control));
-    session.run(&format!("alter role {} password {}", identifier(&control), literal(&verifier))).await?;
-    grant::close(&session).await?;
-    let mut catalogs = BTreeMap::new();
-    for admission in admitted {
-        let package = admission.package();
-        let id = &package.manifest.id;
-        ensure_not_older(&session, id, admission.generation()).await?;
-        let roles = grant::ensure_roles(admin, id, |role| rings.password(role)).await?;
-        let owner = rings.login(admin, &roles.owner);
-        let catalog = migrate::plugin(admin, &owner, id, &package.content.migrations).await?;
-        prove(&session, admin, admission).await?;
-        grant::apply(admin, id, &package.content.statements).await?;
-        catalogs.insert(id.clone(), catalog);
-    }
-    for package in admitted.iter().map(Admission::package) {
-        let id = &package.manifest.id;
-        let drift = grant::verify(admin, id, &package.content.statements).await?;
-        if !drift.is_empty() {
-            return Err(Fault::new(format!("database {}: plugin {id}", admin.database), drift.join("; "))
-                .fix("somebody changed roles or grants by hand while the host applied them: start it again"));
-        }
-    }
-    Ok(catalogs)
-}
-
-/// An approval that this database has seen replaced does not come back: whoever wants the old artefact approves it anew.
-async fn ensure_not_older(session: &Session, id: &PluginId, generation: u64) -> Setup<()> {
-    let known = format!("select generation from dinehub.admission where plugin = {}", literal(id.as_str()));
-    let row = session.query(&known, &[]).await.map_err(session.fault())?;
-    let known: i64 = row.first().map_or(0, |row| row.get(0));
-    // Generation 0 was approved here, for this run.
-    if generation != 0 && i64::try_from(generation).unwrap_or(i64::MAX) < known {
-        let what = format!("is approval {generation} of this plugin, and this database has seen approval {known}");
-        return Err(Fault::new(id.as_str(), what).fix(format!(
-            "use the newer grants.lock and artefact, or approve this one anew: dinehub grants approve {id}"
-        )));
-    }
-    Ok(())
-}
-
-/// Proves a package's statements again, unless this version of the host already did for this very artefact.
-async fn prove(session: &Session, admin: &Target, admission: &Admission) -> Setup<()> {
-    let package = admission.package();
-    let id = &package.manifest.id;
-    let mark = format!("{} {}", env!("CARGO_PKG_VERSION"), package.digest);
-    let known = format!(
-        "select 1 from dinehub.admission where plugin = {} and mark = {} and generation >= {}",
-        literal(id.as_str()),
-        literal(&mark),
-        admission.generation()
-    );
-    if !session.query(&known, &[]).await.map_err(session.fault())?.is_empty() {
-        return Ok(());
-    }
-    let proved = bind::prove(id, &package.content.statements, &package.content.migrations, admin).await;
-    proved.map_err(|fault| fault.within(id))?;
-    let note = format!(
-        "insert into dinehub.admission as known (plugin, mark, generation) values ({}, {}, {})
-         on conflict (plugin) do update set mark = excluded.mark, admitted_at = now(),
-           generation = greatest(known.generation, excluded.generation)",
-        literal(id.as_str()),
-        literal(&mark),
-        admission.generation()
-    );
-    session.run(&note).await
-}
-
 /// A host that is ready to serve.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -232,7 +151,7 @@ pub struct Host {
     control: PgPool,
 }
 
-/// Opens everything a host serves with. The database was [`install`]ed; `place` is used for names only, not for its login.
+/// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
 pub async fn host(
     place: &Target,
     rings: &Rings,
@@ -293,7 +212,7 @@ pub async fn host_granting(
 }
 
 fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
-    let control = rings.login(place, &control_role(&place.database));
+    let control = rings.login(place, &own::Roles::of(&place.database).control);
     control::pool(&control, config.database.control_connections_max)
 }
 

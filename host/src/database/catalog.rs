@@ -9,11 +9,13 @@ mod bound;
 mod expression;
 mod object;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    drift::Difference,
+    inventory::{self, Object},
     privilege::lexicon::Lexicon,
     session::Session,
     statement::{Ask, Privileges},
@@ -29,6 +31,8 @@ pub struct Catalog {
     pub enums: BTreeMap<String, Vec<String>>,
     /// Foreign keys that remove or change rows of another table, past its policies: one sentence each.
     pub cascades: Vec<String>,
+    /// All of it again, in PostgreSQL's own words: what `db verify` finds the database to be, or not.
+    pub objects: BTreeSet<Object>,
 }
 
 /// One table.
@@ -129,6 +133,12 @@ pub async fn inspect(session: &Session, id: &PluginId, stage: Stage) -> Setup<Ca
     describe(session, schema, policies).await
 }
 
+/// What may not be there, for a schema that stands already: every offender, with the way out.
+pub async fn offenders(session: &Session, id: &PluginId) -> Setup<Vec<Difference>> {
+    let offenders = object::offenders(session, id.as_str(), Stage::Whole).await?;
+    Ok(offenders.into_iter().map(|fault| Difference::hand(fault.what(), "no migration made it: drop it")).collect())
+}
+
 const COLUMNS: &str = "select c.relname::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -146,7 +156,7 @@ const CASCADES: &str =
 
 async fn describe(session: &Session, schema: &str, policies: Vec<(String, Policy)>) -> Setup<Catalog> {
     let ask = async |sql: &str| session.query(sql, &[&schema]).await.map_err(session.fault());
-    let mut catalog = Catalog::default();
+    let mut catalog = Catalog { objects: inventory::read(session, &[schema]).await?, ..Catalog::default() };
     for row in ask(COLUMNS).await? {
         let table = catalog.tables.entry(format!("{schema}.{}", row.get::<_, &str>(0))).or_default();
         if let (Some(column), Some(kind)) = (row.get(1), row.get(2)) {

@@ -6,8 +6,8 @@
 //! | `<db>_<plugin>_rw` | what all statements ask |
 //! | `<db>_<plugin>_ro` | what the reading statements ask |
 //!
-//! [`apply`] computes the wanted set and makes the database agree: too little is granted, too much is revoked.
-//! [`verify`] only compares, and lists every difference. The host refuses to serve on one.
+//! [`differences`] compares the wanted set with the access lists: too little is granted, too much is revoked. What PUBLIC
+//! may not is in `closed`, what the roles themselves should be in `role`.
 
 mod closed;
 mod found;
@@ -16,18 +16,17 @@ mod role;
 use std::collections::BTreeSet;
 
 pub use self::{
-    closed::close,
-    role::{HARMLESS, Roles, ensure_roles, verifier},
+    closed::{close, closed, kept_functions},
+    found::found,
+    role::{HARMLESS, Login, Roles, roles, verifier},
 };
 use super::{
+    drift::Difference,
+    own,
     session::{Session, identifier},
     statement::{Ask, Privileges, Statement},
-    target::Target,
 };
-use crate::{
-    error::{Fault, Setup},
-    id::PluginId,
-};
+use crate::{error::Setup, id::PluginId};
 
 /// A privilege on one object, without the role that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,64 +71,60 @@ pub fn lines(ask: &Ask) -> BTreeSet<Line> {
 
 /// A line and the role that holds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Grant {
-    role: String,
-    line: Line,
+pub struct Grant {
+    pub role: String,
+    pub line: Line,
     /// WITH GRANT OPTION: never wanted.
-    grantable: bool,
+    pub grantable: bool,
 }
 
 impl Grant {
-    fn new(role: &str, privilege: &str, class: &str, object: String) -> Self {
+    pub(super) fn new(role: &str, privilege: &str, class: &str, object: String) -> Self {
         let line = Line { privilege: privilege.to_owned(), class: class.to_owned(), object, column: None };
         Self { role: role.to_owned(), line, grantable: false }
     }
+
+    /// It is wanted and not there.
+    #[must_use]
+    pub fn lacking(&self) -> Difference {
+        let sql = format!("grant {} to {}", self.line.sql(), role_sql(&self.role));
+        Difference::give(format!("{} lacks {}", self.role, self.line.sql()), sql)
+    }
+
+    /// It is there and not wanted.
+    #[must_use]
+    pub fn unasked(&self) -> Difference {
+        let option = if self.grantable { " with grant option" } else { "" };
+        let sql = format!("revoke {} from {}", self.line.sql(), role_sql(&self.role));
+        Difference::take(format!("{} holds {}{option}, which nothing asks", self.role, self.line.sql()), sql)
+    }
 }
 
-/// Functions of the host that both logins call besides the caller's identity; those that do not exist are passed over.
+/// Functions of the host that both logins call besides the caller's identity.
 const READER_FUNCTIONS: [&str; 4] = ["assume", "caller_id", "caller_kind", "caller_has"];
 const WRITER_FUNCTIONS: [&str; 2] = ["idempotency_claim", "idempotency_store"];
 
-/// Makes the grants of a plugin's logins exactly what `statements` ask. The schema and the roles exist.
-pub async fn apply(admin: &Target, id: &PluginId, statements: &[Statement]) -> Setup<()> {
-    let session = Session::open(admin).await?;
-    let roles = Roles::of(&admin.database, id)?;
-    close(&session).await?;
-    let wanted = wanted(&session, &roles, id, statements).await?;
-    session.run("begin").await?;
-    let found = found::grants(&session, &roles, id).await?;
-    for grant in found.difference(&wanted) {
-        session.run(&format!("revoke {} from {}", grant.line.sql(), role_sql(&grant.role))).await?;
-    }
-    // Read again: revoking a table privilege takes its column privileges with it.
-    let found = found::grants(&session, &roles, id).await?;
-    for grant in wanted.difference(&found) {
-        session.run(&format!("grant {} to {}", grant.line.sql(), role_sql(&grant.role))).await?;
-    }
-    session.run("commit").await?;
-    match verify(admin, id, statements).await?.as_slice() {
-        [] => Ok(()),
-        [first, ..] => Err(Fault::new(format!("grants of {id}"), format!("cannot be made right: {first}"))),
-    }
+/// Every difference between what the statements ask and what the database grants. What is revoked comes first. Revoking a
+/// table's privilege takes its columns' with it: compare again after a repair.
+pub async fn differences(
+    session: &Session,
+    database: &str,
+    id: &PluginId,
+    statements: &[Statement],
+) -> Setup<Vec<Difference>> {
+    let roles = Roles::of(database, id)?;
+    let wanted = wanted(&roles, database, id, statements);
+    let found = found(session, &[id.as_str()], &[&roles.owner, &roles.rw, &roles.ro]).await?;
+    let extra = found.difference(&wanted).map(Grant::unasked);
+    Ok(extra.chain(wanted.difference(&found).map(Grant::lacking)).collect())
 }
 
-/// Every difference between what the statements ask and what the database grants, one sentence each.
-pub async fn verify(admin: &Target, id: &PluginId, statements: &[Statement]) -> Setup<Vec<String>> {
-    let session = Session::open(admin).await?;
-    let roles = Roles::of(&admin.database, id)?;
-    let wanted = wanted(&session, &roles, id, statements).await?;
-    let found = found::grants(&session, &roles, id).await?;
-    let mut drift = Vec::new();
-    for grant in wanted.difference(&found) {
-        drift.push(format!("{} lacks {}", grant.role, grant.line.sql()));
-    }
-    for grant in found.difference(&wanted) {
-        let option = if grant.grantable { " with grant option" } else { "" };
-        drift.push(format!("{} holds {}{option}, which nothing asks", grant.role, grant.line.sql()));
-    }
-    drift.extend(role::drift(&session, &roles).await?);
-    drift.extend(closed::drift(&session).await?);
-    Ok(drift)
+/// What the owner lacks before it can migrate.
+pub async fn owner_differences(session: &Session, database: &str, id: &PluginId) -> Setup<Vec<Difference>> {
+    let roles = Roles::of(database, id)?;
+    let found = found(session, &[id.as_str()], &[&roles.owner]).await?;
+    let wanted = wanted(&roles, database, id, &[]);
+    Ok(wanted.difference(&found).filter(|grant| grant.role == roles.owner).map(Grant::lacking).collect())
 }
 
 /// PUBLIC is a word, not a name.
@@ -137,7 +132,7 @@ fn role_sql(role: &str) -> String {
     if role == "public" { role.to_owned() } else { identifier(role) }
 }
 
-async fn wanted(session: &Session, roles: &Roles, id: &PluginId, statements: &[Statement]) -> Setup<BTreeSet<Grant>> {
+fn wanted(roles: &Roles, database: &str, id: &PluginId, statements: &[Statement]) -> BTreeSet<Grant> {
     let (mut reads, mut all) = (Ask::default(), Ask::default());
     for statement in statements {
         all.merge(&statement.ask);
@@ -151,21 +146,14 @@ async fn wanted(session: &Session, roles: &Roles, id: &PluginId, statements: &[S
         wanted.extend(grants);
         wanted.insert(Grant::new(role, "usage", "schema", identifier(id.as_str())));
     }
-    let row = session.query_one("select pg_catalog.current_database()::text", &[]).await.map_err(session.fault())?;
-    let database = identifier(row.get(0));
-    let platform = found::platform(session).await?;
     for role in [&roles.owner, &roles.rw, &roles.ro] {
-        wanted.insert(Grant::new(role, "connect", "database", database.clone()));
-        if platform.exists {
-            wanted.insert(Grant::new(role, "usage", "schema", identifier("platform")));
-        }
-        for (name, object) in &platform.functions {
-            let is_reader = READER_FUNCTIONS.contains(&name.as_str()) && *role != roles.owner;
-            let is_writer = WRITER_FUNCTIONS.contains(&name.as_str()) && *role == roles.rw;
-            if is_reader || is_writer {
-                wanted.insert(Grant::new(role, "execute", "function", object.clone()));
-            }
-        }
+        wanted.insert(Grant::new(role, "connect", "database", identifier(database)));
+        wanted.insert(Grant::new(role, "usage", "schema", identifier("platform")));
     }
-    Ok(wanted)
+    let readers = READER_FUNCTIONS.iter().flat_map(|name| [(&roles.rw, name), (&roles.ro, name)]);
+    for (role, name) in readers.chain(WRITER_FUNCTIONS.iter().map(|name| (&roles.rw, name))) {
+        let object = own::function(name);
+        wanted.extend(object.map(|object| Grant::new(role, "execute", "function", object)));
+    }
+    wanted
 }

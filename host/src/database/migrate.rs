@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sqlx::Connection;
+use sqlx::{Connection, migrate::Migrator};
 
 use super::{
     catalog::{self, Catalog, Stage},
+    drift::Difference,
     session::{Session, literal},
     target::Target,
 };
@@ -40,18 +41,76 @@ impl Migration {
     }
 }
 
+/// The record of what ran stands in `public`, which is closed to everybody else (`grant::close`).
+static HOST: Migrator = sqlx::migrate!("../migrations");
+
 /// Brings the host's own schema up to date.
 pub async fn host(admin: &Target) -> Setup<()> {
     let place = format!("database {}", admin.database);
     let mut connection = sqlx::PgConnection::connect_with(&admin.sqlx()).await.map_err(Fault::at(&place))?;
-    // The record of what ran stands in `public`, which is closed to everybody else (`grant::close`).
-    let migrator = sqlx::migrate!("../migrations");
-    migrator.run(&mut connection).await.map_err(|why| {
+    HOST.run(&mut connection).await.map_err(|why| {
         Fault::at(format!("{place}: migrations"))(why).fix(
             "a migration that ran never changes: write a new file; in development `dinehub dev --fresh` starts over",
         )
     })?;
     connection.close().await.map_err(Fault::at(place))
+}
+
+/// The host's migrations that have not run. A login that may not read the record is told of none: what they would have
+/// made is missing then, and found so.
+pub async fn host_pending(session: &Session) -> Setup<Vec<Difference>> {
+    let sql = "select case when c.oid is null then 'nothing' when pg_catalog.has_schema_privilege(n.oid, 'usage')
+        and pg_catalog.has_table_privilege(c.oid, 'select') then 'record' else 'closed' end
+      from pg_catalog.pg_namespace n left join pg_catalog.pg_class c
+        on c.relnamespace = n.oid and c.relname = '_sqlx_migrations' where n.nspname = 'public'";
+    let state = session.query_opt(sql, &[]).await.map_err(session.fault())?;
+    let mut ran = BTreeMap::new();
+    match state.as_ref().map_or("nothing", |row| row.get(0)) {
+        "closed" => return Ok(Vec::new()),
+        "record" => {
+            let sql = "select version, checksum from public._sqlx_migrations where success";
+            for row in session.query(sql, &[]).await.map_err(session.fault())? {
+                ran.insert(row.get::<_, i64>(0), row.get::<_, Vec<u8>>(1));
+            }
+        }
+        _ => {}
+    }
+    let mut pending = Vec::new();
+    for migration in HOST.iter() {
+        let name = format!("migrations/{:04}_{}.sql", migration.version, migration.description.replace(' ', "_"));
+        match ran.remove(&migration.version) {
+            None => pending.push(Difference::step(format!("{name} has not run"), format!("run {name}"))),
+            Some(sum) if sum == *migration.checksum => {}
+            Some(_) => pending.push(Difference::hand(
+                format!("{name} has run here, and its text has changed since"),
+                "use the host that this database was migrated by, or a newer one",
+            )),
+        }
+    }
+    pending.extend(ran.into_keys().map(|version| {
+        let what = format!("migration {version} of a newer host has run here");
+        Difference::hand(what, "use that host, or a newer one")
+    }));
+    Ok(pending)
+}
+
+/// A plugin's migrations that have not run, or why what ran is not what the plugin ships. Only reads.
+pub async fn plugin_pending(session: &Session, id: &PluginId, migrations: &[Migration]) -> Setup<Vec<Difference>> {
+    let sql = "select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'dinehub' and c.relname = 'plugin_migration'";
+    let record = Record { keeper: session, id };
+    let pending = match session.query_opt(sql, &[]).await.map_err(session.fault())? {
+        Some(_) => record.pending(migrations).await,
+        None => Ok(sorted(migrations)),
+    };
+    let step = |migration: &Migration| {
+        let name = format!("migrations/{}", migration.name);
+        Difference::step(format!("{name} has not run"), format!("run {name}"))
+    };
+    match pending {
+        Ok(pending) => Ok(pending.into_iter().map(step).collect()),
+        Err(fault) => Ok(vec![Difference::hand(fault.what(), fault.way())]),
+    }
 }
 
 /// Brings a plugin's schema up to date. `admin` keeps the record; `owner` is the login that owns the schema.
@@ -170,7 +229,8 @@ impl Record<'_> {
 
     /// The migrations that have not run, in order; refuses when those that ran are not the first of the given ones.
     async fn pending<'m>(&self, migrations: &'m [Migration]) -> Setup<Vec<&'m Migration>> {
-        let sql = "select name, sha256 from dinehub.plugin_migration where plugin = $1";
+        // One whose end is not known yet counts as one that did not run: it is settled before any runs.
+        let sql = "select name, sha256 from dinehub.plugin_migration where plugin = $1 and running is null";
         let rows = self.keeper.query(sql, &[&self.id.as_str()]).await.map_err(self.keeper.fault())?;
         let mut applied: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         let last = applied.last_key_value().map(|(name, _)| name.clone()).unwrap_or_default();

@@ -29,7 +29,8 @@ impl Session {
             let _ = connection.await;
         });
         let session = Self { client, driver, place };
-        session.run("set search_path = ''; set client_min_messages = warning").await?;
+        // Compiling a query over the catalogs takes longer than running it.
+        session.run("set search_path = ''; set client_min_messages = warning; set jit = off").await?;
         session.ensure_major().await?;
         Ok(session)
     }

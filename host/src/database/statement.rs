@@ -24,6 +24,17 @@ pub struct Statement {
     pub ask: Ask,
 }
 
+impl Statement {
+    /// Whether its text begins as one of the commands that read and write rows, and so is one: the protocol that carries
+    /// it takes a single command.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        let text = self.text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '(');
+        let word: String = text.chars().take_while(char::is_ascii_alphabetic).collect();
+        ["select", "insert", "update", "delete", "with", "values"].iter().any(|data| word.eq_ignore_ascii_case(data))
+    }
+}
+
 /// How many rows a statement may give, and so the shape of its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -123,5 +134,34 @@ impl Ask {
             mine.delete |= theirs.delete;
         }
         self.functions.extend(other.functions.iter().cloned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_reads_and_writes_rows_is_data() {
+        let statement = |text: &str| Statement {
+            handle: String::new(),
+            name: String::new(),
+            purpose: String::new(),
+            text: text.to_owned(),
+            arity: Arity::Count,
+            params: Vec::new(),
+            columns: Vec::new(),
+            ask: Ask::default(),
+        };
+        for data in
+            ["select 1", "\n  (SELECT 1) union all select 2", "with x as (select 1) delete from y", "insert into x"]
+        {
+            assert!(statement(data).is_data(), "{data}");
+        }
+        for other in
+            ["", "selects", "set role x", "-- select\nset role x", "/**/select", "declare c cursor for select 1"]
+        {
+            assert!(!statement(other).is_data(), "{other}");
+        }
     }
 }

@@ -70,13 +70,15 @@ fn put(folder: &Path, name: &str, wit: &str) -> Setup<()> {
     fs::write(&path, wit).map_err(Fault::at(path.display().to_string()))
 }
 
-/// Proves shipped statements again: what is computed here must equal what was shipped, down to the ask.
+/// Proves shipped statements again: what is computed here must equal what was shipped, down to the ask; and so must what
+/// the migrations make, because the database is compared with it from then on.
 pub async fn prove(
     id: &PluginId,
     statements: &[Statement],
     migrations: &[Migration],
+    shipped: &Catalog,
     admin: &Target,
-) -> Setup<Catalog> {
+) -> Setup<()> {
     let drafts: Vec<Draft> = statements.iter().map(Draft::from).collect();
     let (proved, catalog) = prove_drafts(&drafts, migrations, id, admin).await?;
     for (shipped, proved) in statements.iter().zip(&proved) {
@@ -88,7 +90,11 @@ pub async fn prove(
             .fix("build the plugin again with `dinehub plugin build`"));
         }
     }
-    Ok(catalog)
+    if *shipped != catalog {
+        return Err(Fault::new(format!("{id}: catalog"), "is not what PostgreSQL makes of the plugin's migrations")
+            .fix("build the plugin again with `dinehub plugin build`"));
+    }
+    Ok(())
 }
 
 /// The files of `migrations/`, in the order they run.

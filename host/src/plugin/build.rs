@@ -223,7 +223,9 @@ async fn lock(path: &Path) -> Setup<Flock<File>> {
 /// version of the rules.
 fn digest(folder: &Path) -> Setup<String> {
     let mut sum = Sha256::new();
-    sum.update(include_str!("build.rs"));
+    for rules in [include_str!("build.rs"), include_str!("../database/inventory/objects.sql")] {
+        sum.update(rules);
+    }
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
         for path in list(&next)? {

@@ -6,6 +6,7 @@ use axum::serve::ListenerExt as _;
 use dinehub::{
     access::policy::Rule,
     command::{
+        install,
         project::read_roles,
         start::{self, Host, Rings, SECRETS},
     },
@@ -29,7 +30,7 @@ use harness::{
     client::{Answer, Client},
     cluster,
     database::{Database, connect},
-    server::{PASSWORD, features, root},
+    server::{PASSWORD, features, root, try_admit},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -82,9 +83,10 @@ impl World {
         let packages = packages().await;
         let texts = texts(&packages);
         let (rings, passwords) = rings();
-        start::install(&admin, &rings, &packages).await.unwrap_or_else(|why| panic!("{why}"));
+        let admitted = try_admit(packages).unwrap_or_else(|why| panic!("{why}"));
+        install::install(&admin, &rings, &admitted).await.unwrap_or_else(|why| panic!("{why}"));
         let roles = read_roles(&root().join("plugins/roles.toml")).unwrap_or_else(|why| panic!("{why}"));
-        let host = start::host(&admin, &rings, packages, roles, &config).await.unwrap_or_else(|why| panic!("{why}"));
+        let host = start::host(&admin, &rings, admitted, roles, &config).await.unwrap_or_else(|why| panic!("{why}"));
         let address = serve_host(host.clone()).await;
 
         let customer = person(&host, address, "USER").await;

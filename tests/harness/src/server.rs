@@ -15,14 +15,19 @@ use dinehub::{
         limit::Limits,
         tree::{Callee, Nested, Tree},
     },
-    command::start::{self, Host, Rings, SECRETS},
+    command::{
+        install,
+        start::{self, Host, Rings, SECRETS},
+    },
     config::Config,
     error::Error,
     id::{Denial, PluginId, RequestId, Role},
     identity::account::{Account, NewAccount},
     plugin::{
-        approval::{Admission, Book},
+        admit::Candidate,
+        approval::{self, Admission, Book, SigningKey},
         build::{self, Workshop},
+        lock::Lock,
         package::Package,
         value::Val,
     },
@@ -54,6 +59,12 @@ pub async fn features() -> Vec<Package> {
     PACKAGES.get_or_init(build).await.clone()
 }
 
+/// The directory with the artefacts of the feature plugins, built.
+pub async fn artefacts() -> PathBuf {
+    features().await;
+    workshop("plugins", "plugins").output
+}
+
 /// The hostile plugins of `tests/guests`, or those of them named.
 pub async fn guests(names: &[&str]) -> Vec<Package> {
     static PACKAGES: OnceCell<Vec<Package>> = OnceCell::const_new();
@@ -76,6 +87,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub host: Host,
     pub database: Database,
+    pub rings: Rings,
     _stop: oneshot::Sender<()>,
 }
 
@@ -115,9 +127,9 @@ impl Server {
     ) -> dinehub::error::Setup<Self> {
         let database = Database::fresh().await;
         let admin = database.admin();
-        let (admitted, _) = start::admit_here(&Book::default(), packages)?;
+        let admitted = try_admit(packages)?;
         let rings = rings_for(&admitted);
-        start::install(&admin, &rings, &admitted).await?;
+        install::install(&admin, &rings, &admitted).await?;
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
         let host = start::host_granting(&admin, &rings, admitted, roles, config, granted).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
@@ -131,7 +143,7 @@ impl Server {
                 })
                 .await;
         });
-        Ok(Self { address, host, database, _stop: stop })
+        Ok(Self { address, host, database, rings, _stop: stop })
     }
 
     /// Nobody in particular.
@@ -160,6 +172,13 @@ impl Server {
         Client::new(self.address, Some(token))
     }
 
+    /// A login of the database, as the host itself would use it: `ordering_rw`, `control`.
+    #[must_use]
+    pub fn login_of(&self, role: &str) -> dinehub::database::target::Target {
+        let admin = self.database.admin();
+        self.rings.login(&admin, &format!("{}_{role}", admin.database))
+    }
+
     /// The application, for tests that look behind the socket.
     #[must_use]
     pub fn app(&self) -> &Arc<dinehub::http::App> {
@@ -180,6 +199,31 @@ impl Person {
     pub fn id(&self) -> String {
         self.account.id.to_string()
     }
+}
+
+/// Approved for this run, as `dev` does it.
+pub fn try_admit(packages: Vec<Package>) -> dinehub::error::Setup<Vec<Admission>> {
+    start::admit_here(&Book::default(), packages).map(|(admitted, _)| admitted)
+}
+
+/// The feature plugins, approved for this run.
+pub async fn admitted_features() -> Vec<Admission> {
+    try_admit(features().await).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// Writes `grants.lock` and `reviewers.toml` into a directory: everything approved, by a reviewer whose key is gone.
+pub fn write_book(directory: &Path, packages: Vec<Package>) {
+    let candidates: Vec<Candidate> = packages.into_iter().map(|one| Candidate::read(one).expect("a plugin")).collect();
+    let (key, _) = SigningKey::fresh().expect("a key");
+    let mut lock = Lock::default();
+    for mut block in approval::asked(&candidates).expect("granted imports") {
+        block.generation = 1;
+        block.approvals = vec![key.approve(&block, "desk", "2026-11-24")];
+        lock.put(block);
+    }
+    std::fs::write(directory.join("grants.lock"), lock.print().expect("a lock")).expect("a lock file");
+    let reviewers = format!("approvals_min = 1\n[reviewer.desk]\nkey = \"{}\"\n", key.public().key);
+    std::fs::write(directory.join("reviewers.toml"), reviewers).expect("a list of reviewers");
 }
 
 /// Fresh secrets, through real age files.

@@ -35,6 +35,8 @@ const SCHEMA: &str = "
     create policy own on shop.note using (owner = (select platform.caller_id()));
     create function shop.dawdle() returns trigger language plpgsql as $$
       begin if new.text = 'slow commit' then perform pg_sleep(60); end if; return null; end $$;
+    create function shop.fail(code text) returns text language plpgsql as $$
+      begin raise exception 'as told' using errcode = code; end $$;
     create constraint trigger dawdle after insert on shop.note deferrable initially deferred
       for each row execute function shop.dawdle();";
 

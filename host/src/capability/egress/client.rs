@@ -49,7 +49,18 @@ impl Origin {
         if !is_bare || authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(fault());
         }
-        let port = authority.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        // `port_u16` gives none for a port that is none: that would be read as the default.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => {
+                if is_https {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(fault)?,
+            None => return Err(fault()),
+        };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         Ok(Self { is_https, host, port })
     }

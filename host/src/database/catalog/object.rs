@@ -169,13 +169,30 @@ const PROTECTION: &[Rule] = &[
 
 /// Applies every rule; the first one broken refuses, naming the object.
 pub(super) async fn ensure_allowed(session: &Session, schema: &str, stage: Stage) -> Setup<()> {
-    let protection = if stage == Stage::Whole { PROTECTION } else { &[] };
-    for rule in RULES.iter().chain(protection) {
-        let offenders = session.query(rule.sql, &[&schema]).await.map_err(session.fault())?;
-        if let Some(row) = offenders.first() {
-            let name: &str = row.get(0);
-            return Err(Fault::new(format!("schema {schema}: {name}"), rule.what).fix(rule.fix));
+    for rule in rules(stage) {
+        if let Some(fault) = broken(session, schema, rule).await?.into_iter().next() {
+            return Err(fault);
         }
     }
     Ok(())
+}
+
+/// Whatever breaks a rule, each as the fault that it is.
+pub(super) async fn offenders(session: &Session, schema: &str, stage: Stage) -> Setup<Vec<Fault>> {
+    let mut offenders = Vec::new();
+    for rule in rules(stage) {
+        offenders.extend(broken(session, schema, rule).await?);
+    }
+    Ok(offenders)
+}
+
+fn rules(stage: Stage) -> impl Iterator<Item = &'static Rule> {
+    let protection = if stage == Stage::Whole { PROTECTION } else { &[] };
+    RULES.iter().chain(protection)
+}
+
+async fn broken(session: &Session, schema: &str, rule: &Rule) -> Setup<Vec<Fault>> {
+    let offenders = session.query(rule.sql, &[&schema]).await.map_err(session.fault())?;
+    let fault = |name: &str| Fault::new(format!("schema {schema}: {name}"), rule.what).fix(rule.fix);
+    Ok(offenders.iter().map(|row| fault(row.get(0))).collect())
 }

@@ -105,7 +105,15 @@ impl Connection {
 
     /// Prepares a statement: a round trip. Compares PostgreSQL's types with the bound statement's, so that a schema that
     /// moved on is noticed before a value is misread.
+    ///
+    /// The last door: only the four data commands leave. Whatever else a session can be told (SET ROLE, COMMIT, PREPARE,
+    /// DECLARE … WITH HOLD, NOTIFY) would outlive its request, and no proved statement is one; PostgreSQL has no privilege
+    /// for most of them, so here it is looked at once more.
     pub(super) async fn prepare(&mut self, statement: &Statement) -> Result<Prepared, Stop> {
+        if !statement.is_data() {
+            let why = format!("{}/{}: is no select, insert, update or delete", statement.handle, statement.name);
+            return Err(Stop::Failed(Failure::Denied(why)));
+        }
         let prepared = self.client.prepare(&statement.text).await?;
         if !agrees(statement, &prepared) {
             return Err(Stop::Cut(Failure::Unavailable(format!(

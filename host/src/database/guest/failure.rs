@@ -82,8 +82,8 @@ impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         let failure = Failure::of(&error);
         match error.as_db_error().map(|db| db.code().code()) {
-            // Told to go, or a prepared statement that does not fit the schema any more.
-            Some(code) if code.starts_with("57P") || matches!(code, "0A000" | "26000") => Self::Cut(failure),
+            // Told to go; or a prepared statement that does not fit the schema any more, is gone, or is another one.
+            Some(code) if code.starts_with("57P") || matches!(code, "0A000" | "26000" | "08P01") => Self::Cut(failure),
             Some(_) => Self::Failed(failure),
             None if error.source().is_some_and(|why| why.is::<Unfit>()) => Self::Failed(failure),
             None => Self::Cut(failure),

@@ -1,0 +1,205 @@
+//! `dinehub db` and `dinehub serve`, as an operator runs them: the real binary, an empty database, age files on disk.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use cap_std::{ambient_authority, fs::Dir};
+use dinehub::{
+    command::start::SECRETS,
+    secret::vault::{Place, create},
+};
+use harness::{
+    database::{Database, connect},
+    server::{artefacts, features, root, write_book},
+};
+use serde_json::Value;
+
+const IDENTITY: &str = "identity.txt";
+
+/// An operator's machine.
+struct Machine {
+    database: Database,
+    home: tempfile::TempDir,
+    artefacts: PathBuf,
+}
+
+impl Machine {
+    async fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let place = || Place::new(Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap(), "home");
+        create(&place(), &place(), IDENTITY, &SECRETS, "2026-11").unwrap();
+        write_book(home.path(), features().await);
+        Self { database: Database::fresh().await, home, artefacts: artefacts().await }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let admin = self.database.admin();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dinehub"));
+        command.args(arguments).current_dir(self.home.path()).env_clear();
+        for (name, value) in [
+            (
+                "DATABASE_URL",
+                format!("postgres://{}@{}/{}", admin.user, admin.host.replace('/', "%2F"), admin.database),
+            ),
+            ("DINEHUB_SECRETS__DIRECTORY", self.home.path().display().to_string()),
+            ("DINEHUB_SECRETS__IDENTITY_FILE", self.home.path().join(IDENTITY).display().to_string()),
+            ("DINEHUB_PLUGINS__DIRECTORY", self.artefacts.display().to_string()),
+            ("DINEHUB_PLUGINS__ROLES_FILE", root().join("plugins/roles.toml").display().to_string()),
+            ("DINEHUB_PLUGINS__LOCK_FILE", self.home.path().join("grants.lock").display().to_string()),
+            ("DINEHUB_PLUGINS__REVIEWERS_FILE", self.home.path().join("reviewers.toml").display().to_string()),
+            ("DINEHUB_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+            ("DINEHUB_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+        ] {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Runs a verb to its end: exit code, standard output, standard error.
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        // Whatever is printed, no verifier and no key is.
+        assert!(!stdout.contains("SCRAM-SHA-256") && !stderr.contains("SCRAM-SHA-256"), "{stdout}{stderr}");
+        (status.code(), stdout, stderr)
+    }
+
+    /// Starts `serve` and waits until it is ready; then it is told to stop.
+    fn serves(&self) {
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
+        let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_ready = ready.into_iter().any(|line| line.contains("\"ready\""));
+        let stopped = stop(&mut child);
+        assert!(is_ready, "serve ended before it was ready: {stopped:?}");
+    }
+
+    /// `serve` refuses, and says why. One that serves instead is stopped.
+    fn refuses(&self, said: &str) {
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_ready = lines.into_iter().any(|line| line.contains("\"ready\""));
+        if is_ready {
+            stop(&mut child);
+        }
+        assert!(!is_ready, "it serves: {said}");
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}
+
+fn stop(child: &mut Child) -> std::process::ExitStatus {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    child.wait().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_database_is_planned_applied_verified_served_and_refused_after_a_change() {
+    let machine = Machine::new().await;
+    machine.refuses("run `dinehub db apply` first");
+    let (code, plan, _) = machine.run(&["db", "plan"]);
+    assert_eq!(code, Some(3), "{plan}");
+    let role = format!("\"{}_ordering_rw\"", machine.database.admin().database);
+    for line in [
+        "> run migrations/0001_platform.sql".to_owned(),
+        format!("+ create role {role} login nosuperuser noinherit"),
+        "password :'password';".to_owned(),
+        "> run migrations/0001_orders.sql".to_owned(),
+        format!("+ grant select (\"state\") on table \"ordering\".\"customer_order\" to {role};"),
+        "- revoke temporary on database".to_owned(),
+    ] {
+        assert!(plan.contains(&line), "{line}\n{plan}");
+    }
+    assert_eq!(machine.run(&["db", "plan"]).1, plan, "a plan changes nothing");
+    let (code, done, stderr) = machine.run(&["db", "apply"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(done.contains("+ create role") && done.contains("> run migrations/0002_policies.sql"), "{done}");
+    let (code, nothing, _) = machine.run(&["db", "verify"]);
+    assert_eq!((code, nothing.as_str()), (Some(0), "the database is what the plugins want\n"));
+    assert_eq!(machine.run(&["db", "plan"]).0, Some(0));
+    assert_eq!(machine.run(&["db", "apply"]).1, "nothing was to be done\n");
+    machine.serves();
+
+    let sql = "grant select on ordering.customer_order to public";
+    connect(&machine.database.admin()).await.batch_execute(sql).await.unwrap();
+    let (code, listing, _) = machine.run(&["db", "verify"]);
+    let said = "ordering: public holds select on table \"ordering\".\"customer_order\", which nothing asks\n";
+    assert_eq!((code, listing.as_str()), (Some(3), said));
+    machine.refuses(said.trim_end());
+    machine.refuses("dinehub db plan");
+    let (code, plan, _) = machine.run(&["db", "plan", "-o", "json"]);
+    let entries: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(code, Some(3));
+    assert_eq!(
+        entries,
+        serde_json::json!([{
+            "of": "ordering",
+            "what": "public holds select on table \"ordering\".\"customer_order\", which nothing asks",
+            "repair": "take",
+            "text": "revoke select on table \"ordering\".\"customer_order\" from public",
+        }])
+    );
+    machine.refuses(said.trim_end());
+    let (code, done, _) = machine.run(&["db", "apply"]);
+    assert_eq!(code, Some(0));
+    assert!(done.starts_with("ordering\n  - revoke select on table"), "{done}");
+    assert_eq!(machine.run(&["db", "verify"]).0, Some(0));
+    machine.serves();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_apply_cannot_mend_is_an_error_that_names_it_and_the_way_out() {
+    let machine = Machine::new().await;
+    assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
+    let sql = "create table ordering.extra (x int); insert into ordering.extra values (1)";
+    connect(&machine.database.admin()).await.batch_execute(sql).await.unwrap();
+    let (code, _, stderr) = machine.run(&["db", "apply"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("ordering: table ordering.extra is made by no migration"), "{stderr}");
+    let (code, plan, _) = machine.run(&["db", "plan"]);
+    assert_eq!(code, Some(3));
+    assert!(plan.contains("! table ordering.extra") && plan.contains("keep what matters, and drop it"), "{plan}");
+    machine.refuses("table ordering.extra");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_ring_is_planned_as_new_passwords_and_applied() {
+    let machine = Machine::new().await;
+    assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
+    std::fs::remove_file(machine.home.path().join("database.age")).unwrap();
+    let place = || Place::new(Dir::open_ambient_dir(machine.home.path(), ambient_authority()).unwrap(), "home");
+    create(&place(), &place(), IDENTITY, &SECRETS, "2026-12").unwrap();
+    machine.refuses("run `dinehub db apply` first");
+    let (code, plan, _) = machine.run(&["db", "plan"]);
+    assert_eq!(code, Some(3));
+    assert_eq!(plan.matches("password :'password';").count(), 7, "{plan}");
+    assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
+    machine.serves();
+}
+
+#[test]
+fn the_exit_codes_are_in_the_help() {
+    for verb in ["plan", "verify"] {
+        let help = Command::new(env!("CARGO_BIN_EXE_dinehub")).args(["db", verb, "--help"]).output().unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        assert!(help.contains("3 something differs"), "{help}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_lacks_a_plugin_is_neither_applied_nor_served() {
+    let machine = Machine::new().await;
+    std::fs::remove_file(machine.home.path().join("grants.lock")).unwrap();
+    let (code, _, stderr) = machine.run(&["db", "apply"]);
+    assert!(code == Some(1) && stderr.contains("is not approved: grants.lock has no block for it"), "{stderr}");
+    machine.refuses("is not approved");
+    let is_empty = "select count(*) from pg_namespace where nspname in ('platform', 'ordering')";
+    let found: i64 = connect(&machine.database.admin()).await.query_one(is_empty, &[]).await.unwrap().get(0);
+    assert_eq!(found, 0, "nothing was done");
+}
