@@ -21,7 +21,7 @@ macro_rules! paired {
     };
 }
 
-paired!(echo forger hands memory_bomb recursion spin start_spin state thief trap ungranted);
+paired!(echo forger glutton hands memory_bomb recursion spin start_spin state thief trap ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -106,6 +106,36 @@ async fn leaves_memory_alone(attack: impl AsyncFn()) {
 
 mod attack {
     use super::*;
+
+    pub(super) async fn glutton() {
+        if !is_alone() {
+            return alone("sandbox::glutton");
+        }
+        let server = beside("glutton").await;
+        let client = server.anonymous();
+        let path = |rest: &str| format!("/api/v1/glutton/{rest}");
+        assert_eq!(act(&client, &path("scatter")).await.expect(200).json, json!(10));
+        // As much as each limit allows, and one more.
+        assert_eq!(client.get(&path("statements?times=5")).await.expect(200).json, json!(10));
+        client.get(&path("statements?times=6")).await.refused(500, "plugin_fault");
+        assert_eq!(client.get(&path("rows?times=2")).await.expect(200).json, json!(20));
+        client.get(&path("rows?times=3")).await.refused(500, "plugin_fault");
+        assert_eq!(act(&client, &path("word?bytes=60000")).await.status, 204);
+        act(&client, &path("word?bytes=70000")).await.refused(500, "plugin_fault");
+        act(&client, &path("linger")).await.refused(504, "timeout");
+        // Two linger, eight wait, the rest is turned away; another plugin is served all the while.
+        let crowd = futures::future::join_all((0..16).map(|_| async { act(&client, &path("linger")).await }));
+        let (crowd, other) = tokio::join!(crowd, client.get("/api/v1/restaurants?limit=1"));
+        assert_eq!(other.status, 200);
+        let count = |status| crowd.iter().filter(|answer| answer.status == status).count();
+        assert!(count(503) >= 6 && count(504) >= 2 && count(503) + count(504) == 16, "{crowd:?}");
+        leaves_memory_alone(async || {
+            let _ = client.get(&path("rows?times=3")).await;
+            let _ = act(&client, &path("word?bytes=70000")).await;
+        })
+        .await;
+        is_well(&server, "glutton").await;
+    }
 
     pub(super) async fn hands() {
         let (_directory, config) = crate::handle::directories();
@@ -273,4 +303,38 @@ async fn clients_that_hang_up_leave_nothing_behind() {
     }
     holds_nothing(&server).await;
     assert_eq!(client.get("/api/v1/trap/tally").await.expect(200).json, json!(0));
+}
+
+/// What the log gets, line by line.
+#[derive(Clone, Default)]
+struct Book(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Book {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One thread, so that the test's own subscriber hears what the server says.
+#[tokio::test]
+async fn a_flood_of_log_lines_is_cut_and_none_can_be_forged() {
+    let book = Book::default();
+    let writer = book.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let server = Server::with(guests(&["glutton"]).await).await;
+    assert_eq!(act(&server.anonymous(), "/api/v1/glutton/lines?times=20").await.status, 204);
+    let text = String::from_utf8(book.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: Vec<_> = lines.iter().filter(|line| line["target"] == "plugin").collect();
+    assert_eq!(said.len(), 3, "log_lines_max");
+    for line in said {
+        assert_eq!((&line["level"], &line["plugin"]), (&json!("INFO"), &json!("glutton")), "{line}");
+        assert!(line["message"].as_str().unwrap().ends_with("\n{\"level\":\"FORGED\"}"), "{line}");
+    }
 }

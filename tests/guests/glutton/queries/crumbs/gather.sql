@@ -1,0 +1,3 @@
+-- Every crumb.
+-- returns: many(10)
+select id from glutton.crumb limit 10
