@@ -12,9 +12,10 @@ use dinehub::{
     config::Config,
     database::grant,
     http::{layers, serve},
-    id::Role,
+    id::{Denial, Role},
     identity::account::NewAccount,
     plugin::{
+        approval::Book,
         build::{self, Workshop},
         package::Package,
     },
@@ -82,9 +83,10 @@ impl World {
         let packages = packages().await;
         let texts = texts(&packages);
         let (rings, passwords) = rings();
-        start::install(&admin, &rings, &packages).await.unwrap_or_else(|why| panic!("{why}"));
+        let (admitted, _) = start::admit_here(&Book::default(), packages).unwrap_or_else(|why| panic!("{why}"));
+        start::install(&admin, &rings, &admitted).await.unwrap_or_else(|why| panic!("{why}"));
         let roles = read_roles(&root().join("plugins/roles.toml")).unwrap_or_else(|why| panic!("{why}"));
-        let host = start::host(&admin, &rings, packages, roles, &config).await.unwrap_or_else(|why| panic!("{why}"));
+        let host = start::host(&admin, &rings, admitted, roles, &config).await.unwrap_or_else(|why| panic!("{why}"));
         let address = serve_host(host.clone()).await;
 
         let customer = person(&host, address, "USER").await;
@@ -109,6 +111,7 @@ impl World {
         let twin = Twin {
             app: Arc::clone(&host.app),
             rule: Rule::AnyOf(vec!["USER".parse::<Role>().expect("a role")]),
+            denial: Denial::route("GET", "/"),
             shelf: login("shelf", |roles| roles.ro),
             restaurants: login("restaurants", |roles| roles.ro),
             ordering: login("ordering", |roles| roles.rw),
