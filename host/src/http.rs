@@ -5,6 +5,7 @@
 //! console know axum.
 
 pub mod serve;
+pub mod meter;
 pub mod layers;
 pub mod router;
 pub mod request;

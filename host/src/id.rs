@@ -8,7 +8,14 @@
 
 mod denial;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    cell::Cell,
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    str::FromStr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,7 +23,7 @@ use uuid::Uuid;
 pub use self::denial::Denial;
 
 macro_rules! uuid_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $fresh:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -26,7 +33,7 @@ macro_rules! uuid_id {
             /// A new id, ordered by time (UUIDv7, RFC 9562).
             #[must_use]
             pub fn fresh() -> Self {
-                Self(Uuid::now_v7())
+                Self($fresh)
             }
         }
 
@@ -47,16 +54,37 @@ macro_rules! uuid_id {
 
 uuid_id!(
     /// One account: a person who can log in.
-    AccountId
+    AccountId,
+    Uuid::now_v7()
 );
 uuid_id!(
     /// One HTTP request; echoed as `x-request-id` and in every problem.
-    RequestId
+    RequestId,
+    of_request()
 );
 uuid_id!(
     /// One token (`jti`).
-    TokenId
+    TokenId,
+    Uuid::now_v7()
 );
+
+/// A UUIDv7 whose random bits come from this thread: no secret rests on a request's id, so it is worth no system call. SipHash
+/// of a count, under a key that the system drew for the thread: no two ids are the same, and none tells the next.
+fn of_request() -> Uuid {
+    thread_local! {
+        static STOCK: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
+    }
+    let random: u128 = STOCK.with(|(key, count)| {
+        let next = count.get().wrapping_add(2);
+        count.set(next);
+        u128::from(key.hash_one(next)) << 64 | u128::from(key.hash_one(next | 1))
+    });
+    let mut bytes = [0; 10];
+    bytes.iter_mut().zip(random.to_ne_bytes()).for_each(|(byte, random)| *byte = random);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
+}
 
 /// The id of a plugin: lower case, 2–24 letters or single `_`, and not one the host keeps for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,6 +11,7 @@
 
 pub mod id;
 pub mod error;
+pub mod deadline;
 pub mod telemetry;
 pub mod config;
 

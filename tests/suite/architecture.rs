@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use harness::server::root;
 
 /// In the order data walks through them.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "id",
     "error",
+    "deadline",
     "telemetry",
     "config",
     "secret",

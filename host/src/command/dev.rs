@@ -91,7 +91,12 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     let api = start::listen("--listen", &config.http.listen).await?;
     let operators = start::listen("--admin-listen", &config.admin.listen).await?;
     let health = health::service(std::sync::Arc::clone(&host.app), metrics);
-    let operators = tokio::spawn(crate::http::serve::serve(operators, health, host.app.bounds, std::future::pending()));
+    let operators = tokio::spawn(crate::http::serve::serve(
+        operators,
+        crate::http::serve::routed(health),
+        host.app.bounds,
+        std::future::pending(),
+    ));
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn({
         let host = host.clone();

@@ -67,7 +67,7 @@ fn axum_serve(
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> impl Future<Output = ()> + use<> {
     let service = health::service(std::sync::Arc::clone(&host.app), metrics);
-    crate::http::serve::serve(listener, service, host.app.bounds, std::future::pending())
+    crate::http::serve::serve(listener, crate::http::serve::routed(service), host.app.bounds, std::future::pending())
 }
 
 /// Ends when the process is told to.

@@ -247,7 +247,8 @@ fn ensure_roles_exist(candidate: &Candidate, roles: &RoleTable) -> Setup<()> {
 impl Host {
     /// Serves the API until `stop` ends, then drains.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let service = http::layers::service(Arc::clone(&self.app));
+        let app = Arc::clone(&self.app);
+        let service = move |request, peer| http::layers::answer(Arc::clone(&app), request, peer);
         let recording = tokio::spawn({
             let host = self.clone();
             async move {

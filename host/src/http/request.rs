@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, header, request::Parts};
 use bytes::Bytes;
 
+use super::serve::Peer;
 use crate::{error::Error, id::RequestId};
 
 /// Path parameters by name, still percent-encoded.
@@ -12,6 +13,7 @@ pub type Params<'p> = matchit::Params<'p, 'p>;
 #[derive(Debug)]
 pub struct Request<'r> {
     pub id: RequestId,
+    pub peer: Peer,
     pub parts: &'r Parts,
     pub params: Params<'r>,
     pub body: &'r Bytes,

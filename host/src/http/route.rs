@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     App,
+    meter::Meters,
     request::Request,
     router::{Route, Target},
 };
@@ -52,7 +53,8 @@ fn route(
     doc: Value,
 ) -> Route {
     let denial = Denial::route(method.as_str(), pattern);
-    Route { method, pattern: pattern.to_owned(), rule, denial, target: Target::Host(Action { run, doc }) }
+    let target = Target::Host(Action { run, doc });
+    Route { method, pattern: pattern.to_owned(), rule, denial, target, meters: Meters::default() }
 }
 
 /// An OpenAPI operation. `takes` and `gives` are JSON Schemas.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     access::policy::Rule,
     error::{Error, Fault, Setup},
-    http::{forward::raw, request::Params, route::Action},
+    http::{forward::raw, meter::Meters, request::Params, route::Action},
     id::Denial,
     plugin::{
         contract::{Endpoint, Parameter},
@@ -25,6 +25,7 @@ pub struct Route {
     /// What a refusal by the rule is called.
     pub denial: Denial,
     pub target: Target,
+    pub meters: Meters,
 }
 
 /// Who answers.
@@ -89,7 +90,7 @@ impl Router {
     }
 
     /// The route for a request, and its path parameters. `HEAD` is answered by `GET`.
-    pub fn find<'p>(&'p self, method: &str, path: &'p str) -> Result<(&'p Route, Params<'p>), Error> {
+    pub fn find<'p>(&'p self, method: &str, path: &'p str) -> Result<(&'p Arc<Route>, Params<'p>), Error> {
         let found = self.paths.at(path).map_err(|_| Error::NotFound)?;
         let wanted = if method == "HEAD" { "GET" } else { method };
         match found.value.get(wanted) {
@@ -132,7 +133,8 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     let export = export.ok_or_else(|| fault(format!("`{}` is not exported", route.function)))?;
     let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources };
     let denial = Denial::route(route.method.as_str(), &pattern);
-    Ok(Route { method: route.method, pattern, rule: route.rule(), denial, target: Target::Plugin(Box::new(served)) })
+    let (method, rule, target) = (route.method, route.rule(), Target::Plugin(Box::new(served)));
+    Ok(Route { method, pattern, rule, denial, target, meters: Meters::default() })
 }
 
 fn source(param: &Parameter, in_path: &[&str]) -> Source {

@@ -3,8 +3,14 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, Response},
+};
+use futures::{FutureExt as _, future::BoxFuture};
 use hyper::body::Incoming;
+
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -23,8 +29,21 @@ const STREAMS_MAX: u32 = 128;
 /// Streams a client may reset before they were accepted (CVE-2023-44487, rapid reset).
 const PENDING_RESETS_MAX: usize = 32;
 
+/// Any router as a service.
+pub fn routed(router: Router) -> impl Fn(Request<Incoming>, Peer) -> BoxFuture<'static, Response<Body>> + Clone {
+    move |request, _| {
+        let router = router.clone();
+        Box::pin(async move { infallible(router.oneshot(request.map(Body::new)).await) })
+    }
+}
+
 /// Serves until `stop` ends; then accepts nothing more and gives requests in flight `drain_ms` to end.
-pub async fn serve(listener: TcpListener, service: Router, bounds: Bounds, stop: impl Future<Output = ()>) {
+pub async fn serve<A: Future<Output = Response<Body>> + Send + 'static>(
+    listener: TcpListener,
+    service: impl Fn(Request<Incoming>, Peer) -> A + Clone + Send + 'static,
+    bounds: Bounds,
+    stop: impl Future<Output = ()>,
+) {
     let server = Arc::new(builder(bounds));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(bounds.connections_max));
@@ -48,10 +67,8 @@ pub async fn serve(listener: TcpListener, service: Router, bounds: Bounds, stop:
         // Small answers leave at once; the failure to say so is no reason to refuse the client.
         let _ = stream.set_nodelay(true);
         let service = service.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            let service = service.clone();
-            async move { Ok::<_, Infallible>(infallible(service.oneshot(request.map(Body::new)).await)) }
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            service(request, Peer(peer)).map(Ok::<_, Infallible>)
         });
         let (server, watcher) = (Arc::clone(&server), graceful.watcher());
         tokio::spawn(async move {

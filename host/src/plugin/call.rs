@@ -3,7 +3,7 @@
 //! The store lives for the call and no longer. A guest that loops, grows, recurses or traps ends itself and nothing else:
 //! the deadline drops the store, and with it the lease on the connection.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures::future::BoxFuture;
 use wasmtime::{
@@ -18,6 +18,7 @@ use crate::{
         tree::{Callee, Nested},
     },
     database::guest::{Failure, Uncommitted},
+    deadline::within,
     error::Error,
     id::PluginId,
 };
@@ -36,7 +37,7 @@ pub async fn invoke(
     arguments: &[Val],
 ) -> Result<Answer, Error> {
     let deadline = Duration::from_millis(grants.limits().deadline_ms.into());
-    match tokio::time::timeout(deadline, run(plugin, export, grants, arguments)).await {
+    match within(deadline, pin!(run(plugin, export, grants, arguments))).await {
         Ok(answer) => answer,
         Err(_) => Err(Error::Timeout { plugin: plugin.id().to_string(), log: "stopped at its limit `deadline_ms`" }),
     }

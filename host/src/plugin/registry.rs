@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -21,6 +22,7 @@ use crate::{
         grants::{Approved, Grants},
         tree::{Callee, DEPTH_MAX},
     },
+    deadline::within,
     error::{Error, Setup},
     id::PluginId,
 };
@@ -93,7 +95,7 @@ impl Gate {
         }
         let full = || Error::Unavailable("every slot for calls is taken and enough requests wait".into());
         let _place = self.queue.try_acquire().map_err(|_| full())?;
-        match tokio::time::timeout(wait, Arc::clone(&self.slots).acquire_owned()).await {
+        match within(wait, pin!(Arc::clone(&self.slots).acquire_owned())).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(full()),
         }

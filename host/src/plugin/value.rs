@@ -223,13 +223,13 @@ impl<'a> Reader<'a> {
         let before = self.violations.len();
         for (key, _) in entries {
             if record.by_json(key).is_none() {
-                self.at(key, |reader| reader.wrong::<()>("is not known here"));
+                self.at(key.as_ref(), |reader| reader.wrong::<()>("is not known here"));
             }
         }
         let mut fields = Vec::with_capacity(record.members.len());
         for field in &record.members {
             let given = entries.iter().find(|(key, _)| *key == field.json).map(|(_, json)| json);
-            let value = self.at(&field.json, |reader| match given {
+            let value = self.at(field.json.as_str(), |reader| match given {
                 Some(json) => reader.json(&field.of, json),
                 None if field.of.is_optional() => Some(Val::Option(None)),
                 None => reader.wrong("is missing"),
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Val> {
         let find = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, json)| json);
         if let Some((key, _)) = entries.iter().find(|(key, _)| key != "tag" && key != "value") {
-            return self.at(key, |reader| reader.wrong("is not known here"));
+            return self.at(key.as_ref(), |reader| reader.wrong("is not known here"));
         }
         let Some(Json::Text(tag)) = find("tag") else {
             return self.at("tag", |reader| reader.wrong("must name a case"));
@@ -265,10 +265,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Runs `read` one step further down the pointer.
-    fn at<T>(&mut self, step: impl std::fmt::Display, read: impl FnOnce(&mut Self) -> T) -> T {
+    fn at<'s, T>(&mut self, step: impl Into<Step<'s>>, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.pointer.len();
         self.pointer.push('/');
-        self.pointer.push_str(&step.to_string().replace('~', "~0").replace('/', "~1"));
+        match step.into() {
+            Step::Name(name) if name.contains(['~', '/']) => {
+                self.pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            }
+            Step::Name(name) => self.pointer.push_str(name),
+            Step::Place(at) => self.pointer.push_str(itoa::Buffer::new().format(at)),
+        }
         let value = read(self);
         self.pointer.truncate(length);
         value
@@ -279,6 +285,24 @@ impl<'a> Reader<'a> {
             self.violations.push(Violation { pointer: self.pointer.clone(), detail: detail.to_owned() });
         }
         None
+    }
+}
+
+/// One step of a JSON Pointer. Taken for each field that is read, so it borrows.
+enum Step<'s> {
+    Name(&'s str),
+    Place(usize),
+}
+
+impl<'s> From<&'s str> for Step<'s> {
+    fn from(name: &'s str) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<usize> for Step<'_> {
+    fn from(at: usize) -> Self {
+        Self::Place(at)
     }
 }
 

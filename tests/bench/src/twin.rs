@@ -37,6 +37,7 @@ use self::session::Pool;
 pub(crate) struct Twin {
     pub(crate) app: Arc<App>,
     pub(crate) rule: Rule,
+    pub(crate) denial: Denial,
     pub(crate) shelf: Arc<Pool>,
     pub(crate) restaurants: Arc<Pool>,
     pub(crate) ordering: Arc<Pool>,
@@ -107,8 +108,7 @@ impl Twin {
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let refused = |why: dinehub::error::Error| (StatusCode::UNAUTHORIZED, format!("{why:?}"));
         let actor = self.app.identity.actor(headers).map_err(refused)?;
-        let permit =
-            permit::permit(actor, &self.rule, &self.app.roles, &Denial::route("GET", "/twin")).map_err(refused)?;
+        let permit = permit::permit(actor, &self.rule, &self.app.roles, &self.denial).map_err(refused)?;
         let id = permit.actor().account().ok_or_else(|| fault("no account"))?.0;
         let roles: Vec<&str> = permit.roles().iter().map(AsRef::as_ref).collect();
         Ok(Caller { id, roles: roles.join(",") })

@@ -13,7 +13,7 @@ use dinehub::{
     config::Config,
     database::grant,
     http::{layers, serve},
-    id::Role,
+    id::{Denial, Role},
     identity::account::NewAccount,
     plugin::{
         build::{self, Workshop},
@@ -111,6 +111,7 @@ impl World {
         let twin = Twin {
             app: Arc::clone(&host.app),
             rule: Rule::AnyOf(vec!["USER".parse::<Role>().expect("a role")]),
+            denial: Denial::route("GET", "/"),
             shelf: login("shelf", |roles| roles.ro),
             restaurants: login("restaurants", |roles| roles.ro),
             ordering: login("ordering", |roles| roles.rw),
@@ -178,7 +179,11 @@ async fn serve_twins(twin: Twin) -> Natives {
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let bounds = twin.app.bounds;
     let router = twin::router(Arc::new(twin));
-    let behind = layers::walled(router.clone());
+    let native = serve::routed(router.clone());
+    let behind = move |request, peer| {
+        let native = native.clone();
+        layers::walled(request, peer, move |request, peer, _| native(request, peer))
+    };
     tokio::spawn(async move { axum::serve(listener, router).await });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let walled = listener.local_addr().expect("an address");

@@ -9,7 +9,7 @@
 use std::{pin::pin, time::Duration};
 
 use futures::future::{Either, select};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::{
     Client, Statement as Prepared,
     types::{ToSql, Type},
@@ -18,6 +18,7 @@ use tokio_postgres::{
 use super::{Failure, Limits, Opening, Rows, connection::Connection, failure::Stop, pool::Pool, rows::fetch};
 use crate::{
     database::{statement::Statement, value::Datum},
+    deadline::within,
     error::chain,
 };
 
@@ -148,7 +149,7 @@ impl Lease {
         let asked = pin!(connection.client.query_typed_one(XID, &[]));
         let commit = pin!(connection.client.batch_execute("COMMIT"));
         // `select` polls the first one first: both are sent, and answers come in order.
-        let Ok(Either::Left((asked, commit))) = timeout(COMMIT_MAX, select(asked, commit)).await else {
+        let Ok(Either::Left((asked, commit))) = within(COMMIT_MAX, pin!(select(asked, commit))).await else {
             return Ending::Lost(None);
         };
         let id: Option<String> = match asked.and_then(|row| row.try_get(0)) {
@@ -159,7 +160,7 @@ impl Lease {
                 _ => return Ending::Lost(None),
             },
         };
-        match timeout(COMMIT_MAX, commit).await {
+        match within(COMMIT_MAX, pin!(commit)).await {
             Ok(Ok(())) => {
                 self.state = State::Clean;
                 Ending::Committed
@@ -223,7 +224,10 @@ impl Drop for Lease {
 async fn clean_up(pool: &Pool, connection: Box<Connection>, state: State, end: &str) {
     let is_over = match state {
         State::Clean => true,
-        State::Open => matches!(timeout(CLEAN_UP_MAX, connection.client.batch_execute(end)).await, Ok(Ok(()))),
+        State::Open => {
+            let ended = pin!(connection.client.batch_execute(end));
+            matches!(within(CLEAN_UP_MAX, ended).await, Ok(Ok(())))
+        }
         State::Busy => false,
     };
     if !is_over {

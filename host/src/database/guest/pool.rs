@@ -11,6 +11,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use super::{Failure, connection::Connection, lease::Lease};
-use crate::database::target::Target;
+use crate::{database::target::Target, deadline::within};
 
 /// How long PostgreSQL may take to make a session. Longer than a call waits: a slow one is then idle for the next.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -180,7 +181,7 @@ impl Pool {
 
     async fn in_time(&self, lease: impl Future<Output = Result<Lease, Failure>>) -> Result<Lease, Failure> {
         let late = |_| Failure::Unavailable("no connection became free in time".to_owned());
-        timeout(self.0.options.wait_max, lease).await.map_err(late)?
+        within(self.0.options.wait_max, pin!(lease)).await.map_err(late)?
     }
 
     /// The one of this login that came back last: its caches are the warmest.

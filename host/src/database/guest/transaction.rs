@@ -1,9 +1,9 @@
 //! One request's transaction, from its first statement to an end that is known.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::{
@@ -11,7 +11,10 @@ use super::{
     failure::Stop,
     lease::{Ending, Lease, Work},
 };
-use crate::database::{identity::Caller, statement::Statement, value::Datum};
+use crate::{
+    database::{identity::Caller, statement::Statement, value::Datum},
+    deadline::within,
+};
 
 /// PostgreSQL ends a slow statement itself; the host stops waiting this much later, should it not.
 const GRACE: Duration = Duration::from_millis(500);
@@ -128,7 +131,7 @@ impl Transaction {
                 }
             }
         };
-        timeout(wait, done).await.unwrap_or(Err(Stop::Cut(Failure::Timeout)))
+        within(wait, pin!(done)).await.unwrap_or(Err(Stop::Cut(Failure::Timeout)))
     }
 
     /// Makes the writes last. When this returns `Ok` they do; after a failed statement it refuses, because PostgreSQL

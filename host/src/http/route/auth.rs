@@ -1,6 +1,6 @@
 //! `/api/v1/auth/…`: register, log in, who am I, log out here or everywhere.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use axum::http::StatusCode;
 use garde::Validate;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Answer, answer, done, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
-    http::{App, request::Request, router::Route, serve::Peer},
+    http::{App, request::Request, router::Route},
     identity::account::{Account, NewAccount},
     plugin::manifest::Method,
 };
@@ -137,7 +137,7 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
 
 /// The address an attempt is counted under: the peer's own, because no proxy is trusted yet.
 fn source(request: &Request<'_>) -> IpAddr {
-    request.parts.extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+    request.peer.0.ip()
 }
 
 /// An account as its owner and administrators see it.
