@@ -16,4 +16,5 @@ pub mod clock;
 pub mod random;
 pub mod secret;
 pub mod files;
+pub mod event;
 pub mod handle;

@@ -1,6 +1,8 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod background;
 pub mod dev;
+pub mod event;
 pub mod grants;
 pub mod plugin;
 pub mod project;
@@ -40,6 +42,9 @@ pub enum Command {
     /// See what plugins may touch.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// Events that were not delivered, for operators.
+    #[command(subcommand)]
+    Event(event::Command),
     /// Accounts, for operators.
     #[command(subcommand)]
     User(user::Command),
@@ -62,6 +67,7 @@ pub async fn run(program: Program) -> Setup<()> {
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Plugin(command) => plugin::run(&project()?, command).await,
         Command::Grants(command) => grants::run(&project()?, &command).await,
+        Command::Event(command) => event::run(command).await,
         Command::User(command) => user::run(command).await,
     }
 }

@@ -38,6 +38,8 @@ mod review;
 mod gate;
 mod handle;
 mod sandbox;
+mod event;
+mod schedule;
 mod cancel;
 
 mod golden;

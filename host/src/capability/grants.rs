@@ -106,6 +106,7 @@ impl Approved {
             meter,
             stopped: None,
             is_to_retry: false,
+            is_unserved: false,
         }
     }
 }
@@ -131,6 +132,7 @@ pub struct Grants {
     meter: Meter,
     stopped: Option<Error>,
     is_to_retry: bool,
+    is_unserved: bool,
 }
 
 /// One use of an imported function, for [`Grants::authorize`].
@@ -201,6 +203,23 @@ impl Grants {
     #[must_use]
     pub fn is_to_retry(&self) -> bool {
         self.is_to_retry
+    }
+
+    /// Whether the call may change nothing.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.mode == Mode::ReadOnly
+    }
+
+    /// The database failed the call, through no fault of the plugin's.
+    pub fn note_unserved(&mut self) {
+        self.is_unserved = true;
+    }
+
+    /// Whether the database failed the call, or asked for it to be run again: what the plugin then did is not its fault.
+    #[must_use]
+    pub fn is_unserved(&self) -> bool {
+        self.is_unserved || self.is_to_retry
     }
 
     /// Who may what.

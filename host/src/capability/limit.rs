@@ -29,6 +29,8 @@ pub struct Limits {
     pub row_bytes_max: usize,
     /// Log lines one call may write.
     pub log_lines_max: u32,
+    /// Events one call may publish.
+    pub events_max: u32,
     /// Calls of this plugin that may run at once; the next waits, then is answered 503.
     pub calls_max: u32,
 }
@@ -45,6 +47,7 @@ impl Default for Limits {
             rows_max: 2_000,
             row_bytes_max: 1 << 20,
             log_lines_max: 50,
+            events_max: 20,
             calls_max: 64,
         }
     }
@@ -62,6 +65,7 @@ impl Limits {
         rows_max: 50_000,
         row_bytes_max: 8 << 20,
         log_lines_max: 1_000,
+        events_max: 200,
         calls_max: 500,
     };
 
@@ -80,7 +84,7 @@ impl Limits {
 
     /// Name and value of each, for reviewers and checks.
     #[must_use]
-    pub fn listed(&self) -> [(&'static str, u64); 10] {
+    pub fn listed(&self) -> [(&'static str, u64); 11] {
         [
             ("deadline_ms", self.deadline_ms.into()),
             ("cpu_ms", self.cpu_ms.into()),
@@ -91,6 +95,7 @@ impl Limits {
             ("rows_max", self.rows_max.into()),
             ("row_bytes_max", self.row_bytes_max as u64),
             ("log_lines_max", self.log_lines_max.into()),
+            ("events_max", self.events_max.into()),
             ("calls_max", self.calls_max.into()),
         ]
     }
@@ -104,6 +109,7 @@ pub enum Bound {
     Memory,
     Statements,
     Rows,
+    Events,
     Calls,
 }
 
@@ -117,6 +123,7 @@ impl Bound {
             Self::Memory => "memory_bytes",
             Self::Statements => "statements_max",
             Self::Rows => "rows_max",
+            Self::Events => "events_max",
             Self::Calls => "calls_max",
         }
     }
@@ -133,6 +140,7 @@ pub struct Meter {
     statements: u32,
     rows: u32,
     log_lines: u32,
+    events: u32,
     ticks: u32,
     ticks_max: u32,
     exceeded: Option<Bound>,
@@ -148,6 +156,7 @@ impl Meter {
             statements: 0,
             rows: 0,
             log_lines: 0,
+            events: 0,
             ticks: 0,
             ticks_max: limits.cpu_ms.div_ceil(tick_ms.max(1)).max(1),
             exceeded: None,
@@ -182,6 +191,12 @@ impl Meter {
     pub fn rows(&mut self, count: usize) -> bool {
         self.rows = self.rows.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
         self.within(self.rows <= self.limits.rows_max, Bound::Rows)
+    }
+
+    /// One more event; false when there were enough.
+    pub fn event(&mut self) -> bool {
+        self.events = self.events.saturating_add(1);
+        self.within(self.events <= self.limits.events_max, Bound::Events)
     }
 
     /// Whether one more log line may be written; the guest is not told when not.

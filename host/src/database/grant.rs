@@ -88,7 +88,8 @@ impl Grant {
 
 /// Functions of the host that both logins call besides the caller's identity; those that do not exist are passed over.
 const READER_FUNCTIONS: [&str; 4] = ["assume", "caller_id", "caller_kind", "caller_has"];
-const WRITER_FUNCTIONS: [&str; 2] = ["idempotency_claim", "idempotency_store"];
+const WRITER_FUNCTIONS: [&str; 5] =
+    ["idempotency_claim", "idempotency_store", "event_publish", "event_take", "schedule_take"];
 
 /// Makes the grants of a plugin's logins exactly what `statements` ask. The schema and the roles exist.
 pub async fn apply(admin: &Target, id: &PluginId, statements: &[Statement]) -> Setup<()> {

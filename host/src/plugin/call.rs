@@ -78,6 +78,9 @@ async fn enter(
     Ok(results.pop())
 }
 
+/// Said of a plugin that gave up because a statement could not be run.
+const UNSERVED: &str = "the database failed the call, or another transaction was in its way";
+
 /// Whose fault a call's end is: a host function's word first, then the bound it ran into, then the trap itself.
 fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
     if let Some(stopped) = grants.take_stop() {
@@ -87,12 +90,28 @@ fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
         grants.stop_at_bound();
         return grants.take_stop().unwrap_or_else(|| Error::internal("a bound without a reason"));
     }
+    if grants.is_unserved() {
+        return Error::Unavailable(UNSERVED.into());
+    }
     let plugin = grants.plugin().to_string();
     let log = match error.downcast_ref::<Trap>() {
         Some(trap) => format!("trapped: {trap}"),
         None => format!("failed: {error:#}"),
     };
     Error::PluginFault { plugin, log }
+}
+
+/// Ends a call that the host made itself: what it wrote lasts, or nothing does. A problem that the function gave is its
+/// failure.
+pub async fn finish(plugin: &Plugin, answer: Answer) -> Result<(), Error> {
+    let Answer { value, grants } = answer;
+    if grants.is_unserved() {
+        return Err(Error::Unavailable(UNSERVED.into()));
+    }
+    if let Some(Val::Result(Err(problem))) = value {
+        return Err(Error::PluginFault { plugin: plugin.id().to_string(), log: format!("refused: {problem:?}") });
+    }
+    grants.into_transaction().commit().await.map_err(|why| uncommitted(plugin.id(), why))
 }
 
 /// A call from another plugin: same caller, own store, own read-only transaction; its value goes back whole.
