@@ -218,12 +218,33 @@ async fn one_budget_serves_all_logins_by_closing_what_was_idle_longest() {
 }
 
 #[tokio::test]
+async fn a_read_holds_a_connection_only_while_postgresql_is_at_it() {
+    let shop = Shop::open().await;
+    let pool = shop.pool(options());
+    let mut read = transaction(&shop, &pool, "alpha", true);
+    for _ in 0..2 {
+        let caller = read.execute(&statement("select platform.caller_id()", &[], &[Kind::Uuid]), &[]).await.unwrap();
+        assert_eq!(caller.cell(0, 0, &Kind::Uuid).unwrap(), Datum::Uuid(alice().id()));
+        let free = pool.free();
+        assert_eq!((free.leases, free.idle), (BUDGET, 1), "given back before the plugin goes on");
+    }
+    let session = connect(&shop.admin()).await;
+    let open = "select count(*) from pg_stat_activity where state like 'idle in transaction%' and datname = current_database()";
+    assert_eq!(session.query_one(open, &[]).await.unwrap().get::<_, i64>(0), 0, "nothing is left open");
+    let wrong = statement("select 1 / 0", &[], &[Kind::Int4]);
+    assert!(matches!(read.execute(&wrong, &[]).await, Err(Failure::Invalid(_))));
+    assert_eq!(read.execute(&count(), &[]).await.unwrap_err(), Failure::Aborted, "nothing runs after a failure");
+    assert_eq!(read.commit().await.unwrap_err(), Uncommitted::Refused);
+    assert_eq!(settled(&pool).await.idle, 1, "the session said all it had to say, and is used again");
+}
+
+#[tokio::test]
 async fn one_plugins_slow_calls_leave_half_of_the_budget_to_others() {
     let shop = Shop::open().await;
     let pool = shop.pool(options());
     let mut slow = Vec::new();
     for _ in 0..BUDGET / 2 {
-        let mut holding = transaction(&shop, &pool, "alpha", true);
+        let mut holding = transaction(&shop, &pool, "alpha", false);
         number(&mut holding, &count()).await;
         slow.push(holding);
     }
@@ -276,10 +297,10 @@ async fn tokens_leave_with_their_connections_and_the_sweep_takes_what_stayed() {
     let admin = connect(&shop.admin()).await;
     let registered = "select count(*) from platform.connection";
     let pool = shop.pool(Options { transactions_max: 1, ..options() });
-    let mut read = transaction(&shop, &pool, "alpha", true);
-    number(&mut read, &count()).await;
+    let mut write = transaction(&shop, &pool, "alpha", false);
+    number(&mut write, &count()).await;
     assert_eq!(admin.query_one(registered, &[]).await.unwrap().get::<_, i64>(0), 1);
-    read.commit().await.unwrap();
+    write.commit().await.unwrap();
     for _ in 0..200 {
         if admin.query_one(registered, &[]).await.unwrap().get::<_, i64>(0) == 0 {
             break;

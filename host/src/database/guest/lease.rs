@@ -45,8 +45,6 @@ enum State {
 pub(super) struct Lease {
     held: Option<Held>,
     state: State,
-    /// How an open transaction ends when the lease is dropped.
-    end: &'static str,
     /// Whether it was idle before, and so may turn out to be dead.
     pub(super) is_reused: bool,
 }
@@ -91,7 +89,7 @@ impl Lease {
         is_reused: bool,
     ) -> Self {
         let held = Held { pool, connection, permits };
-        Self { held: Some(held), state: State::Clean, end: "ROLLBACK", is_reused }
+        Self { held: Some(held), state: State::Clean, is_reused }
     }
 
     /// The statement, prepared on this session.
@@ -113,7 +111,8 @@ impl Lease {
     }
 
     /// Does `work` on the session. With an `opening` it opens the transaction first: BEGIN, identity and work leave in
-    /// one flush, because `join!` polls in order and each is sent when first polled.
+    /// one flush, because `join!` polls in order and each is sent when first polled. With one that only reads, COMMIT
+    /// leaves with them, and the transaction is over when this returns.
     pub(super) async fn run(&mut self, opening: Option<&Opening>, work: &Work<'_>) -> Result<Rows, Stop> {
         let connection = connection(&mut self.held)?;
         self.state = State::Busy;
@@ -124,9 +123,10 @@ impl Lease {
                 begin(connection, opening, work).await
             }
         };
-        // PostgreSQL answered, be it with an error: the transaction is open, and can be rolled back.
+        // PostgreSQL answered, be it with an error: the transaction is open, and can be rolled back; or it is over.
         if matches!(done, Ok(_) | Err(Stop::Failed(_))) {
-            self.state = State::Open;
+            let is_over = opening.is_some_and(|opening| opening.read_only);
+            self.state = if is_over { State::Clean } else { State::Open };
         }
         done
     }
@@ -134,11 +134,6 @@ impl Lease {
     /// The token of this connection, for a parameter of [`Work::Host`].
     pub(super) fn token(&mut self) -> Result<String, Stop> {
         Ok(connection(&mut self.held)?.token.expose().to_owned())
-    }
-
-    /// Ends a transaction that read only, off the caller's path.
-    pub(super) fn finish(mut self) {
-        self.end = "COMMIT";
     }
 
     /// Ends a transaction that may have written. Its id is asked for in the same flush, ahead of the COMMIT, so that a
@@ -186,13 +181,34 @@ async fn begin(connection: &Connection, opening: &Opening, work: &Work<'_>) -> R
         (&token.expose(), Type::TEXT),
         (&opening.timeout_ms, Type::INT4),
     ];
-    let (begin, assumed, done) = futures::join!(begin, client.execute_typed(ASSUME, &params), work.run(client));
+    let work = async {
+        match opening.read_only {
+            true => last(client, work).await,
+            false => work.run(client).await,
+        }
+    };
+    let (begin, assumed, done) = futures::join!(begin, client.execute_typed(ASSUME, &params), work);
     if let Err(why) = begin {
         return Err(Stop::Dead(chain(&why)));
     }
     match assumed {
         Ok(_) => done,
         Err(why) => Err(Stop::Cut(Failure::Unavailable(format!("assume: {}", chain(&why))))),
+    }
+}
+
+/// Work with COMMIT right behind it. PostgreSQL answers in order, so the work is always first; what it gave is of no use
+/// before COMMIT was acknowledged, because the session goes to somebody else then.
+async fn last(client: &Client, work: &Work<'_>) -> Result<Rows, Stop> {
+    let (work, commit) = (pin!(work.run(client)), pin!(client.batch_execute("COMMIT")));
+    match select(work, commit).await {
+        // Answers are due that nobody will read.
+        Either::Left((Err(Stop::Cut(why)), _)) => Err(Stop::Cut(why)),
+        Either::Left((done, commit)) => match commit.await {
+            Ok(()) => done,
+            Err(why) => Err(Stop::Cut(Failure::of(&why))),
+        },
+        Either::Right(_) => Err(Stop::Cut(Failure::Unavailable("COMMIT was answered before the work".to_owned()))),
     }
 }
 
@@ -205,7 +221,7 @@ fn connection(held: &mut Option<Held>) -> Result<&mut Connection, Stop> {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(Held { pool, connection, permits }) = self.held.take() else { return };
-        let (state, end) = (self.state, self.end);
+        let state = self.state;
         let connection = match state {
             State::Clean => match pool.give_back(connection) {
                 Some(old) => old,
@@ -215,17 +231,17 @@ impl Drop for Lease {
         };
         let runtime = pool.runtime().clone();
         runtime.spawn(async move {
-            clean_up(&pool, connection, state, end).await;
+            clean_up(&pool, connection, state).await;
             drop(permits);
         });
     }
 }
 
-async fn clean_up(pool: &Pool, connection: Box<Connection>, state: State, end: &str) {
+async fn clean_up(pool: &Pool, connection: Box<Connection>, state: State) {
     let is_over = match state {
         State::Clean => true,
         State::Open => {
-            let ended = pin!(connection.client.batch_execute(end));
+            let ended = pin!(connection.client.batch_execute("ROLLBACK"));
             matches!(within(CLEAN_UP_MAX, ended).await, Ok(Ok(())))
         }
         State::Busy => false,

@@ -35,6 +35,10 @@ pub struct Opening {
 }
 
 /// A request's transaction. Nothing is sent before the first statement; READ COMMITTED. Dropping it rolls back.
+///
+/// What only reads is a transaction for each of its statements, sent whole in one flush: at READ COMMITTED each statement
+/// has a snapshot of its own anyway (PostgreSQL 15 §13.2.1), and nearly every read has one statement. So a read holds a
+/// connection only while PostgreSQL is at it, and its COMMIT costs neither side a wakeup of its own.
 pub struct Transaction {
     pool: Pool,
     login: Login,
@@ -91,7 +95,15 @@ impl Transaction {
     pub(super) async fn step(&mut self, task: &Task<'_>) -> Result<Rows, Failure> {
         // While this future waits, the transaction counts as failed; so it does when the future is dropped.
         let (lease, rows) = match std::mem::replace(&mut self.state, State::Failed) {
-            State::New => self.open(task).await?,
+            State::New => {
+                let (lease, rows) = self.open(task).await?;
+                // One that only reads is over already; the next statement opens another.
+                if self.opening.read_only {
+                    self.state = State::New;
+                    return Ok(rows);
+                }
+                (lease, rows)
+            }
             State::Open(mut lease) => {
                 let rows = self.attempt(&mut lease, None, task).await?;
                 (lease, rows)
@@ -135,16 +147,12 @@ impl Transaction {
     }
 
     /// Makes the writes last. When this returns `Ok` they do; after a failed statement it refuses, because PostgreSQL
-    /// would acknowledge a COMMIT that wrote nothing. It goes on when its future is dropped. What only read is ended
-    /// off the caller's path.
+    /// would acknowledge a COMMIT that wrote nothing. It goes on when its future is dropped. What only read has ended
+    /// before.
     pub async fn commit(mut self) -> Result<(), Uncommitted> {
         match std::mem::replace(&mut self.state, State::New) {
             State::New => Ok(()),
             State::Failed => Err(Uncommitted::Refused),
-            State::Open(lease) if self.opening.read_only => {
-                lease.finish();
-                Ok(())
-            }
             State::Open(lease) => {
                 let settled = self.pool.runtime().spawn(settle(lease, self.pool.control().clone()));
                 settled.await.unwrap_or(Err(Uncommitted::Unknown))

@@ -1,6 +1,6 @@
-//! tokio-postgres, used as well as the host uses it: BEGIN, `platform.assume` and the statement in one flush, prepared
-//! statements kept per connection, the COMMIT of a read awaited off the caller's path. It does without the host's care for
-//! cancelled requests, dead connections and lost answers.
+//! tokio-postgres, used as well as the host uses it: BEGIN, `platform.assume` and the statement in one flush, a read's
+//! COMMIT with them, prepared statements kept per connection. It does without the host's care for cancelled requests, dead
+//! connections and lost answers.
 
 use std::{
     collections::HashMap,
@@ -54,15 +54,9 @@ impl Pool {
         text: &str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, Error> {
-        let (session, place) = self.take().await?;
-        let (session, rows) = session.open("BEGIN READ ONLY", caller, text, params).await?;
-        let pool = Arc::clone(self);
-        tokio::spawn(async move {
-            if session.client.batch_execute("COMMIT").await.is_ok() {
-                pool.give_back(session);
-            }
-            drop(place);
-        });
+        let (session, _place) = self.take().await?;
+        let (session, rows) = session.open("BEGIN READ ONLY", caller, text, params, true).await?;
+        self.give_back(session);
         Ok(rows)
     }
 
@@ -74,7 +68,7 @@ impl Pool {
         params: Params<'_>,
     ) -> Result<Vec<Row>, Error> {
         let (session, _place) = self.take().await?;
-        let (session, rows) = session.open("BEGIN", caller, text, params).await?;
+        let (session, rows) = session.open("BEGIN", caller, text, params, false).await?;
         session.client.batch_execute("COMMIT").await?;
         self.give_back(session);
         Ok(rows)
@@ -109,13 +103,15 @@ impl Session {
         Ok(Self { client, token, prepared: HashMap::new() })
     }
 
-    /// One flush: `join!` polls in order, and each message leaves when it is first polled.
+    /// One flush, with COMMIT when this is all: `join!` polls in order, and each message leaves
+    /// when it is first polled.
     async fn open(
         mut self,
         begin: &str,
         caller: &Caller,
         text: &str,
         params: Params<'_>,
+        is_all: bool,
     ) -> Result<(Self, Vec<Row>), Error> {
         let statement = match self.prepared.get(text) {
             Some(statement) => statement.clone(),
@@ -133,12 +129,20 @@ impl Session {
             (&TIMEOUT_MS, Type::INT4),
         ];
         let client = &self.client;
-        let (begun, assumed, rows) = futures::join!(
+        let commit = async {
+            match is_all {
+                true => client.batch_execute("COMMIT").await,
+                false => Ok(()),
+            }
+        };
+        let (begun, assumed, rows, committed) = futures::join!(
             client.batch_execute(begin),
             client.execute_typed(ASSUME, &identity),
-            client.query(&statement, params)
+            client.query(&statement, params),
+            commit
         );
         begun.and(assumed)?;
+        committed?;
         Ok((self, rows?))
     }
 }
