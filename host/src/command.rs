@@ -1,7 +1,9 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod certificate;
 pub mod db;
 pub mod dev;
+pub mod edge;
 pub mod grants;
 pub mod install;
 pub mod plugin;

@@ -16,6 +16,8 @@ use crate::error::{Fault, Setup};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub http: Http,
+    pub tls: Tls,
+    pub rate: Rate,
     pub admin: Admin,
     pub database: Database,
     pub secrets: Secrets,
@@ -34,8 +36,37 @@ pub struct Http {
     pub body_bytes_max: usize,
     pub body_ms: u64,
     pub header_ms: u64,
+    /// A connection on which nothing moves for so long is closed.
+    pub idle_ms: u64,
     pub connections_max: usize,
+    /// Connections from one IPv4 address or the first 64 bits of an IPv6 one; `rate.exempt` and proxies have no such bound.
+    pub connections_per_source_max: usize,
     pub drain_ms: u64,
+    /// Networks of proxies whose word on a client's address is believed: `["10.0.0.0/8"]`. Nobody's else is.
+    pub trusted_proxies: Vec<String>,
+    /// The header they say it in: `x-forwarded-for` or `forwarded`.
+    pub proxy_header: String,
+}
+
+/// TLS 1.3 on the API's socket.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The chain in PEM, the host's own certificate first. Empty: plain HTTP, for loopback or behind a proxy.
+    pub certificate_file: PathBuf,
+    /// Its key in PEM, not readable by everybody. Both files are read again when they change, and at SIGHUP.
+    pub key_file: PathBuf,
+    pub handshake_ms: u64,
+    /// Pins of keys that may follow this one. With any, no other key is accepted at a change.
+    pub backup_pins: Vec<String>,
+}
+
+/// How often somebody may ask.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rate {
+    /// Networks that are not limited, neither in requests nor in connections.
+    pub exempt: Vec<String>,
 }
 
 /// `/livez`, `/readyz`, `/metrics`; keep it on loopback.
@@ -120,9 +151,30 @@ impl Default for Http {
             body_bytes_max: 256 << 10,
             body_ms: 10_000,
             header_ms: 10_000,
+            idle_ms: 30_000,
             connections_max: 4_096,
+            connections_per_source_max: 256,
             drain_ms: 10_000,
+            trusted_proxies: Vec::new(),
+            proxy_header: "x-forwarded-for".to_owned(),
         }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            handshake_ms: 5_000,
+            backup_pins: Vec::new(),
+        }
+    }
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { exempt: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()] }
     }
 }
 
@@ -183,7 +235,8 @@ impl Config {
             .prefix_separator("_")
             .separator("__")
             .try_parsing(true)
-            .source(Some(variables));
+            .list_separator(",");
+        let source = LISTS.into_iter().fold(source, config::Environment::with_list_parse_key).source(Some(variables));
         let read = builder.add_source(source).build().and_then(config::Config::try_deserialize);
         read.map_err(|error| {
             Fault::new("configuration", error.to_string()).fix("`dinehub serve --dump-config` prints every key")
@@ -196,4 +249,6 @@ impl Config {
     }
 }
 
+/// Keys that are lists: `DINEHUB_RATE__EXEMPT=127.0.0.1,::1`.
+const LISTS: [&str; 3] = ["http.trusted_proxies", "tls.backup_pins", "rate.exempt"];
 const DATABASE_URL: &str = "DINEHUB_DATABASE__URL";

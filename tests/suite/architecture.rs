@@ -28,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("jsonwebtoken", &["identity/token"]),
     ("age::", &["secret/vault"]),
     ("wasmtime::", &["plugin", "capability"]),
-    ("tokio_rustls::", &["capability/egress/client"]),
+    ("tokio_rustls::", &["capability/egress/client", "http/tls"]),
     ("argon2::", &["identity/password"]),
     ("tokio_postgres::", &["database"]),
     ("aws_lc_rs::", &["secret", "identity", "plugin/cursor", "plugin/approval", "database/identity"]),

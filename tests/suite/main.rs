@@ -31,6 +31,10 @@ mod data_faults;
 mod idempotency;
 
 mod http;
+mod transport;
+mod smuggling;
+mod tls;
+mod proxy;
 mod value;
 mod order;
 mod matrix;

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
+use super::{certificate, edge};
 use crate::{
     access::role::RoleTable,
     capability::{
@@ -17,7 +18,7 @@ use crate::{
         grants::Approved,
         handle::Opened,
     },
-    config::Config,
+    config::{self, Config},
     database::{
         control, grant,
         guest::{self, Pool},
@@ -26,7 +27,7 @@ use crate::{
         usage,
     },
     error::{Fault, Setup},
-    http::{self, App, Bounds},
+    http::{self, App, tls::Keeper},
     id::{PluginId, Role},
     identity::{self, Identity},
     plugin::{
@@ -149,6 +150,7 @@ pub struct Host {
     pub app: Arc<App>,
     pub pool: Pool,
     control: PgPool,
+    tls: config::Tls,
 }
 
 /// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
@@ -200,15 +202,8 @@ pub async fn host_granting(
         ))
     })?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
-    let bounds = Bounds {
-        body_bytes_max: config.http.body_bytes_max,
-        body_ms: config.http.body_ms,
-        header_ms: config.http.header_ms,
-        connections_max: config.http.connections_max,
-        drain_ms: config.http.drain_ms,
-    };
-    let app = App::new(identity, roles, Arc::new(registry), sealer, bounds)?;
-    Ok(Host { app: Arc::new(app), pool, control })
+    let app = App::new(identity, roles, Arc::new(registry), sealer, edge::bounds(config), edge::open(config)?)?;
+    Ok(Host { app: Arc::new(app), pool, control, tls: config.tls.clone() })
 }
 
 fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
@@ -247,6 +242,8 @@ fn ensure_roles_exist(candidate: &Candidate, roles: &RoleTable) -> Setup<()> {
 impl Host {
     /// Serves the API until `stop` ends, then drains.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let keep = |(keeper, _): &(Keeper, _)| tokio::spawn(certificate::keep(keeper.clone(), self.tls.clone()));
+        let keeping = self.app.edge.tls.as_ref().map(keep);
         let app = Arc::clone(&self.app);
         let service = move |request, peer| http::layers::answer(Arc::clone(&app), request, peer);
         let recording = tokio::spawn({
@@ -258,8 +255,11 @@ impl Host {
                 }
             }
         });
-        http::serve::serve(listener, service, self.app.bounds, stop).await;
+        http::serve::serve(listener, service, self.app.terms(), stop).await;
         recording.abort();
+        if let Some(keeping) = keeping {
+            keeping.abort();
+        }
         self.record_use().await;
     }
 

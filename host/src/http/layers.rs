@@ -19,7 +19,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 
 use super::{
-    App, forward, meter,
+    App, forward, framing, meter,
     problem::{self, Failure},
     request::Request,
     router::{Route, Target},
@@ -58,6 +58,7 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
     // One id per request, before anything can fail.
     let id = RequestId::fresh();
     let (method, started) = (request.method().clone(), Instant::now());
+    let is_last = framing::is_last(request.version(), request.headers());
     // A bug answers 500 and ends no connection but its own.
     let answered = AssertUnwindSafe(pin!(handler(request, peer, id))).catch_unwind().await;
     let Answer { mut response, route } = match answered {
@@ -68,17 +69,25 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
     watch(&mut response, id, &method, route.as_deref(), started.elapsed());
     // Every response carries the headers, also one made by a panic.
     harden(&mut response, id);
+    // What somebody before us may have read differently has no successor on its connection.
+    if is_last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
-/// Route → actor → permit → answer: each step demands what the one before made.
+/// Source → route → actor → permit → answer: each step demands what the one before made.
 async fn straight(app: &Arc<App>, id: RequestId, peer: Peer, request: HttpRequest<Incoming>) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
+    // Before anything is looked up: what could be read in two ways is not read at all.
+    framing::ensure_sound(&parts)?;
+    // Who is counted, by the peer's or a trusted proxy's word.
+    let source = app.edge.proxies.source(peer.0, &parts.headers);
     let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
     let actor = app.identity.actor(&parts.headers)?;
     let permit = permit::permit(actor, &route.rule, &app.roles, &route.denial)?;
     let body = read(app, body).await?;
-    let request = Request { id, peer, parts: &parts, params, body: &body };
+    let request = Request { id, peer, source, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
         Target::Plugin(served) => forward::answer(app, served, permit, request).await?,

@@ -86,9 +86,10 @@ async fn build(workshop: &Workshop) -> Vec<Package> {
 pub struct Server {
     pub address: SocketAddr,
     pub host: Host,
-    pub database: Database,
-    pub rings: Rings,
-    _stop: oneshot::Sender<()>,
+    pub database: Arc<Database>,
+    pub rings: Arc<Rings>,
+    packages: Vec<Package>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Server {
@@ -125,13 +126,31 @@ impl Server {
         config: &Config,
         granted: impl Fn(&Admission) -> Granted,
     ) -> dinehub::error::Setup<Self> {
-        let database = Database::fresh().await;
-        let admin = database.admin();
-        let admitted = try_admit(packages)?;
-        let rings = rings_for(&admitted);
-        install::install(&admin, &rings, &admitted).await?;
+        let database = Arc::new(Database::fresh().await);
+        let admitted = try_admit(packages.clone())?;
+        let rings = Arc::new(rings_for(&admitted));
+        install::install(&database.admin(), &rings, &admitted).await?;
+        Self::node((database, rings), packages, admitted, config, granted).await
+    }
+
+    /// One more host at the same database, with the same secrets and plugins: another node, set as `config` says.
+    pub async fn join(&self, config: &Config) -> Self {
+        let ground = (Arc::clone(&self.database), Arc::clone(&self.rings));
+        let all = |admission: &Admission| Granted::of(admission.functions());
+        let admitted = try_admit(self.packages.clone()).unwrap_or_else(|fault| panic!("{fault}"));
+        let joined = Self::node(ground, self.packages.clone(), admitted, config, all).await;
+        joined.unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    async fn node(
+        (database, rings): (Arc<Database>, Arc<Rings>),
+        packages: Vec<Package>,
+        admitted: Vec<Admission>,
+        config: &Config,
+        granted: impl Fn(&Admission) -> Granted,
+    ) -> dinehub::error::Setup<Self> {
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
-        let host = start::host_granting(&admin, &rings, admitted, roles, config, granted).await?;
+        let host = start::host_granting(&database.admin(), &rings, admitted, roles, config, granted).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopping) = oneshot::channel::<()>();
@@ -143,7 +162,12 @@ impl Server {
                 })
                 .await;
         });
-        Ok(Self { address, host, database, rings, _stop: stop })
+        Ok(Self { address, host, database, rings, packages, stop: Some(stop) })
+    }
+
+    /// Tells it to end; requests in flight do first.
+    pub fn stop(&mut self) {
+        self.stop = None;
     }
 
     /// Nobody in particular.

@@ -1,7 +1,5 @@
 //! `/api/v1/auth/…`: register, log in, who am I, log out here or everywhere.
 
-use std::net::IpAddr;
-
 use axum::http::StatusCode;
 use garde::Validate;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -102,7 +100,7 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Credentials { email, password } = read(&request)?;
-        let session = app.identity.login(&email, password, source(&request)).await?;
+        let session = app.identity.login(&email, password, request.source).await?;
         let token = json!({
             "access_token": session.access.text.expose_secret(),
             "token_type": "Bearer",
@@ -133,11 +131,6 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
         let account = app.identity.me(permit.actor()).await?;
         answer(StatusCode::OK, &account_json(&account))
     })
-}
-
-/// The address an attempt is counted under: the peer's own, because no proxy is trusted yet.
-fn source(request: &Request<'_>) -> IpAddr {
-    request.peer.0.ip()
 }
 
 /// An account as its owner and administrators see it.
