@@ -2,6 +2,8 @@
 //! `dinehub serve --dump-config` prints every key with its value and meaning. No key takes a secret: secrets are age
 //! files, see [`crate::secret`].
 
+mod edge;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::edge::{Cors, Filter, Http, Quota, Rate, Security, Tls};
 use crate::error::{Fault, Setup};
 
 /// The whole configuration of `serve`.
@@ -18,6 +21,9 @@ pub struct Config {
     pub http: Http,
     pub tls: Tls,
     pub rate: Rate,
+    pub filter: Filter,
+    pub cors: Cors,
+    pub security: Security,
     pub admin: Admin,
     pub database: Database,
     pub secrets: Secrets,
@@ -25,48 +31,6 @@ pub struct Config {
     pub plugins: Plugins,
     pub egress: Egress,
     pub log: Log,
-}
-
-/// The public API.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Where the API listens.
-    pub listen: String,
-    pub body_bytes_max: usize,
-    pub body_ms: u64,
-    pub header_ms: u64,
-    /// A connection on which nothing moves for so long is closed.
-    pub idle_ms: u64,
-    pub connections_max: usize,
-    /// Connections from one IPv4 address or the first 64 bits of an IPv6 one; `rate.exempt` and proxies have no such bound.
-    pub connections_per_source_max: usize,
-    pub drain_ms: u64,
-    /// Networks of proxies whose word on a client's address is believed: `["10.0.0.0/8"]`. Nobody's else is.
-    pub trusted_proxies: Vec<String>,
-    /// The header they say it in: `x-forwarded-for` or `forwarded`.
-    pub proxy_header: String,
-}
-
-/// TLS 1.3 on the API's socket.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// The chain in PEM, the host's own certificate first. Empty: plain HTTP, for loopback or behind a proxy.
-    pub certificate_file: PathBuf,
-    /// Its key in PEM, not readable by everybody. Both files are read again when they change, and at SIGHUP.
-    pub key_file: PathBuf,
-    pub handshake_ms: u64,
-    /// Pins of keys that may follow this one. With any, no other key is accepted at a change.
-    pub backup_pins: Vec<String>,
-}
-
-/// How often somebody may ask.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Rate {
-    /// Networks that are not limited, neither in requests nor in connections.
-    pub exempt: Vec<String>,
 }
 
 /// `/livez`, `/readyz`, `/metrics`; keep it on loopback.
@@ -144,40 +108,6 @@ pub struct Log {
     pub filter: String,
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:3000".to_owned(),
-            body_bytes_max: 256 << 10,
-            body_ms: 10_000,
-            header_ms: 10_000,
-            idle_ms: 30_000,
-            connections_max: 4_096,
-            connections_per_source_max: 256,
-            drain_ms: 10_000,
-            trusted_proxies: Vec::new(),
-            proxy_header: "x-forwarded-for".to_owned(),
-        }
-    }
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Self {
-            certificate_file: PathBuf::new(),
-            key_file: PathBuf::new(),
-            handshake_ms: 5_000,
-            backup_pins: Vec::new(),
-        }
-    }
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Self { exempt: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()] }
-    }
-}
-
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: "127.0.0.1:3001".to_owned() }
@@ -250,5 +180,13 @@ impl Config {
 }
 
 /// Keys that are lists: `DINEHUB_RATE__EXEMPT=127.0.0.1,::1`.
-const LISTS: [&str; 3] = ["http.trusted_proxies", "tls.backup_pins", "rate.exempt"];
+const LISTS: [&str; 7] = [
+    "http.trusted_proxies",
+    "tls.backup_pins",
+    "tls.pins",
+    "rate.exempt",
+    "cors.origins",
+    "security.contact",
+    "security.canonical",
+];
 const DATABASE_URL: &str = "DINEHUB_DATABASE__URL";

@@ -9,6 +9,10 @@ pub mod source;
 pub mod serve;
 pub mod meter;
 pub mod framing;
+pub mod rate;
+pub mod filter;
+pub mod cors;
+pub mod condition;
 pub mod layers;
 pub mod router;
 pub mod request;
@@ -49,8 +53,25 @@ pub struct Edge {
     pub proxies: source::Proxies,
     /// Sources that are not limited: this machine, monitors.
     pub exempt: source::Networks,
+    /// How often all others may ask.
+    pub rates: rate::Rates,
+    /// What is refused for what it looks like; none, if the operator said so.
+    pub filter: Option<filter::Filter>,
+    /// Which pages of other origins may read answers.
+    pub cors: cors::Cors,
+    /// `/.well-known/security.txt`.
+    pub security: Security,
+    /// Pins of keys that clients may meet beside the one of `tls`: a proxy's.
+    pub pins: Vec<String>,
     /// The certificate, and who does handshakes with it, when this host speaks TLS itself.
     pub tls: Option<(tls::Keeper, tls::Acceptor)>,
+}
+
+/// Whom to tell of a weakness (RFC 9116): lines of name and value, and for how many days they are good.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    pub lines: Vec<(&'static str, String)>,
+    pub days: u32,
 }
 
 /// Bounds of the HTTP side; see the configuration.
@@ -96,7 +117,7 @@ impl App {
         bounds: Bounds,
         edge: Edge,
     ) -> crate::error::Setup<Self> {
-        let router = router::Router::build(route::all(&roles), &registry)?;
+        let router = router::Router::build(route::all(&roles), &registry, &edge.rates)?;
         let openapi = openapi::document(&router, &registry)?;
         Ok(Self { identity, roles, registry, sealer, router, openapi, bounds, edge })
     }

@@ -93,7 +93,7 @@ async fn paths_and_methods_that_are_not_there_say_so() {
     }
     let refused = client.delete("/api/v1/restaurants").await;
     refused.refused(405, "method_not_allowed");
-    assert_eq!(refused.header("allow"), Some("GET, POST"));
+    assert_eq!(refused.header("allow"), Some("GET, HEAD, OPTIONS, POST"));
     client.send("TRACE", "/api/v1/restaurants", &[], Bytes::new()).await.refused(405, "method_not_allowed");
     let head = client.send("HEAD", "/api/v1/restaurants", &[], Bytes::new()).await;
     assert_eq!((head.status, head.bytes.len()), (200, 0));

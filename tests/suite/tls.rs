@@ -226,3 +226,28 @@ async fn a_certificate_that_cannot_be_used_stops_the_start_and_says_why() {
     wrong.tls.certificate_file = "".into();
     assert!(refusal(&wrong).await.contains("set both or none"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_may_be_pinned_are_published_with_the_one_to_come() {
+    let directory = tempfile::tempdir().unwrap();
+    let (issue, backup) = (Issue::fresh(), Issue::fresh());
+    issue.install(directory.path());
+    let mut config = config(directory.path());
+    let pins = async |config: &Config| {
+        let server = Server::configured(config).await;
+        let mut stream = handshake(server.address, &issue, &TLS13, &[b"http/1.1"]).await.unwrap();
+        let ask = "GET /.well-known/pins.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    };
+    assert!(pins(&config).await.starts_with("HTTP/1.1 404"), "one key alone is not to be pinned");
+    config.tls.backup_pins = vec![backup.pin.clone()];
+    let text = pins(&config).await;
+    let body: serde_json::Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["pins"][0]["spki"], issue.pin);
+    assert_eq!(body["pins"][0]["use"], "current");
+    assert_eq!(body["pins"][1]["spki"], backup.pin);
+    assert_eq!(body["pins"][1]["use"], "backup");
+}

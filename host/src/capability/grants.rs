@@ -91,6 +91,7 @@ impl Approved {
         let opening = Opening {
             caller: caller(&permit),
             read_only: mode == Mode::ReadOnly,
+            repeatable: false,
             timeout_ms: i32::try_from(self.limits.deadline_ms).unwrap_or(i32::MAX),
             limits: guest::Limits { rows_max: self.limits.rows_max as usize, bytes_max: self.limits.row_bytes_max },
         };
@@ -209,6 +210,11 @@ impl Grants {
     /// Something is about to leave the house.
     pub fn note_effect(&mut self) {
         self.had_effect = true;
+    }
+
+    /// A second function of the plugin runs in the same transaction, after the first one's store is gone.
+    pub fn begin_anew(&mut self) {
+        self.meter.store_ended();
     }
 
     /// Whether the call may change nothing.

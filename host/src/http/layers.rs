@@ -4,6 +4,7 @@
 //! copy it there, which for a short request costs as much as its answer.
 
 use std::{
+    net::IpAddr,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
@@ -19,8 +20,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 
 use super::{
-    App, forward, framing, meter,
+    App, condition, cors, filter, forward, framing, meter,
     problem::{self, Failure},
+    rate::Standing,
     request::Request,
     router::{Route, Target},
     serve::Peer,
@@ -29,9 +31,20 @@ use crate::{access::permit, deadline::within, error::Error, id::RequestId};
 
 /// Answers every path.
 pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -> Response<Body> {
-    let answer = async |request, peer, id| match straight(&app, id, peer, request).await {
-        Ok(answer) => answer,
-        Err(error) => problem::respond(&error, id).into(),
+    let answer = async |request: HttpRequest<Incoming>, peer: Peer, id| {
+        // A page of which origin asks; most hosts let none read anything.
+        let origin = if app.edge.cors.is_closed() { None } else { request.headers().get(header::ORIGIN).cloned() };
+        // Who is counted, by the peer's or a trusted proxy's word.
+        let mut standing = app.edge.rates.begin(app.edge.proxies.source(peer.0, request.headers()));
+        let mut answer: Answer = match straight(&app, id, peer, &mut standing, request).await {
+            Ok(answer) => answer,
+            Err(error) => problem::respond(&error, id).into(),
+        };
+        // An answer says how much is left, whatever it is.
+        standing.write(answer.response.headers_mut());
+        // Whether that page may read it, be it a refusal.
+        app.edge.cors.write(origin.as_ref(), answer.response.headers_mut());
+        answer
     };
     walled(request, peer, answer).await
 }
@@ -77,17 +90,41 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
 }
 
 /// Source → route → actor → permit → answer: each step demands what the one before made.
-async fn straight(app: &Arc<App>, id: RequestId, peer: Peer, request: HttpRequest<Incoming>) -> Result<Answer, Error> {
+async fn straight<'a>(
+    app: &'a Arc<App>,
+    id: RequestId,
+    peer: Peer,
+    standing: &mut Standing<'a>,
+    request: HttpRequest<Incoming>,
+) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
     // Before anything is looked up: what could be read in two ways is not read at all.
     framing::ensure_sound(&parts)?;
-    // Who is counted, by the peer's or a trusted proxy's word.
-    let source = app.edge.proxies.source(peer.0, &parts.headers);
+    // Before anybody is anybody: guessing tokens counts as well.
+    standing.ask_source()?;
+    // Scanners cost no more than this.
+    if let Some(filter) = &app.edge.filter {
+        filter.ensure_head(&parts, |rule| tell(rule, id, standing.source()))?;
+    }
+    // What may be asked of a path is no secret, and a browser asks it without a credential.
+    if cors::is_options(&parts.method) {
+        return Ok(app.edge.cors.options(&parts.headers, &app.router.allow(parts.uri.path())?).into());
+    }
     let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
+    // A condition that nothing can decide is not passed over.
+    if !route.is_conditional() {
+        condition::ensure_none(&parts.headers)?;
+    }
     let actor = app.identity.actor(&parts.headers)?;
+    // One account is one, from wherever it asks.
+    standing.ask_account(actor.account(), route)?;
     let permit = permit::permit(actor, &route.rule, &app.roles, &route.denial)?;
     let body = read(app, body).await?;
-    let request = Request { id, peer, source, parts: &parts, params, body: &body };
+    // Only if a rule wants to see it.
+    if let Some(filter) = app.edge.filter.as_ref().filter(|filter| filter.wants_body() && !body.is_empty()) {
+        filter.ensure_body(&parts, &body, |rule| tell(rule, id, standing.source()))?;
+    }
+    let request = Request { id, peer, source: standing.source(), parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
         Target::Plugin(served) => forward::answer(app, served, permit, request).await?,
@@ -108,6 +145,13 @@ async fn read(app: &App, body: Incoming) -> Result<Bytes, Error> {
         Ok(Err(_)) => Err(Error::Malformed("The body broke off.".into())),
         Err(_) => Err(Error::Malformed("The body took too long to arrive.".into())),
     }
+}
+
+/// Somebody is trying: for whoever reads the log and the metrics.
+fn tell(rule: &filter::Rule, id: RequestId, source: IpAddr) {
+    let mode = rule.mode.as_str();
+    metrics::counter!("dinehub_filter_hits_total", "rule" => rule.id.clone(), "mode" => mode).increment(1);
+    tracing::info!(target: "filter", request_id = %id, rule = rule.id, mode, %source, "{}", rule.what);
 }
 
 /// Counts and logs by the route's pattern: paths themselves hold ids.

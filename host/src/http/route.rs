@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod docs;
 pub mod health;
+pub mod wellknown;
 
 use axum::{
     body::Body,
@@ -41,7 +42,7 @@ pub struct Action {
 /// Every route of the host.
 #[must_use]
 pub fn all(roles: &RoleTable) -> Vec<Route> {
-    auth::routes().into_iter().chain(admin::routes(roles)).chain(docs::routes()).collect()
+    auth::routes().into_iter().chain(admin::routes(roles)).chain(docs::routes()).chain(wellknown::routes()).collect()
 }
 
 /// One route of the host.
@@ -54,7 +55,7 @@ fn route(
 ) -> Route {
     let denial = Denial::route(method.as_str(), pattern);
     let target = Target::Host(Action { run, doc });
-    Route { method, pattern: pattern.to_owned(), rule, denial, target, meters: Meters::default() }
+    Route { method, pattern: pattern.to_owned(), rule, denial, limit: None, target, meters: Meters::default() }
 }
 
 /// An OpenAPI operation. `takes` and `gives` are JSON Schemas.
@@ -73,6 +74,9 @@ fn operation(id: &str, tag: &str, summary: &str, takes: Option<Value>, status: u
     operation
 }
 
+/// So much of what serde_json says is said on, in characters.
+const DETAIL_SHOWN: usize = 200;
+
 /// The body of a host action: strict JSON (no unknown or duplicate keys), then its own rules.
 fn read<T: DeserializeOwned + Validate<Context = ()>>(request: &Request<'_>) -> Result<T, Error> {
     request.ensure_json()?;
@@ -83,7 +87,9 @@ fn read<T: DeserializeOwned + Validate<Context = ()>>(request: &Request<'_>) -> 
         let pointer: String = error.path().iter().map(|step| format!("/{step}")).collect();
         let detail = error.inner().to_string();
         // serde_json adds where in the text it was, which the pointer says better.
-        Error::invalid(pointer, detail.split(" at line ").next().unwrap_or_default())
+        let detail = detail.split(" at line ").next().unwrap_or_default();
+        // It says what came, which may be as long as the body.
+        Error::invalid(pointer, detail.chars().take(DETAIL_SHOWN).collect::<String>())
     })?;
     value.validate().map_err(|report| {
         let violations = report.iter().map(|(path, error)| {
