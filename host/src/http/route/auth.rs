@@ -1,16 +1,19 @@
-//! `/api/v1/auth/…`: register, log in, who am I, log out here or everywhere.
+//! `/api/v1/auth/…`: register, log in, who am I.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use garde::Validate;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, answer, done, operation, read, route};
+use super::{Answer, answer, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
     http::{App, request::Request, router::Route},
-    identity::account::{Account, NewAccount},
+    identity::{
+        account::{Account, NewAccount},
+        session::{Device, Origin},
+    },
     plugin::manifest::Method,
 };
 
@@ -46,18 +49,6 @@ pub fn routes() -> Vec<Route> {
                 200,
                 Some(token_schema()),
             ),
-        ),
-        post(
-            "logout",
-            Rule::Authenticated,
-            logout,
-            operation("auth.logout", TAG, "End this token, on every node", None, 204, None),
-        ),
-        post(
-            "logout-all",
-            Rule::Authenticated,
-            logout_all,
-            operation("auth.logout_all", TAG, "End every token of this account", None, 204, None),
         ),
         route(
             Method::Get,
@@ -100,7 +91,7 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Credentials { email, password } = read(&request)?;
-        let session = app.identity.login(&email, password, request.source).await?;
+        let session = app.identity.login(&email, password, origin(&request)).await?;
         let token = json!({
             "access_token": session.access.text.expose_secret(),
             "token_type": "Bearer",
@@ -110,27 +101,17 @@ fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     })
 }
 
-fn logout<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
-    Box::pin(async move {
-        request.ensure_empty()?;
-        app.identity.logout(permit.actor()).await?;
-        Ok(done())
-    })
-}
-
-fn logout_all<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
-    Box::pin(async move {
-        request.ensure_empty()?;
-        app.identity.logout_all(permit.actor()).await?;
-        Ok(done())
-    })
-}
-
 fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let account = app.identity.me(permit.actor()).await?;
         answer(StatusCode::OK, &account_json(&account))
     })
+}
+
+/// Where a login comes from.
+fn origin(request: &Request<'_>) -> Origin {
+    let device = request.parts.headers.get(header::USER_AGENT).and_then(|agent| Device::read(agent.as_bytes()));
+    Origin { source: request.source, device }
 }
 
 /// An account as its owner and administrators see it.
