@@ -93,7 +93,16 @@ async fn honest_traffic_passes_every_rule() {
     let seeded = seed::run(&root().join("plugins/seed.json"), &address, &server.app().identity, &mark).await;
     let logins = seeded.unwrap_or_else(|fault| panic!("{fault}"));
     let somebody = server.login(&logins[0].email, &logins[0].password).await;
-    for text in ["O'Brien & Sons", "fish and chips", "50% off", "a \"good\" one; or two", "x<3", "汉字 🍕", "select a table", "C++ #1"] {
+    for text in [
+        "O'Brien & Sons",
+        "fish and chips",
+        "50% off",
+        "a \"good\" one; or two",
+        "x<3",
+        "汉字 🍕",
+        "select a table",
+        "C++ #1",
+    ] {
         let encoded: String = form(text);
         let _ = somebody.get(&format!("/api/v1/restaurants?text={encoded}&limit=3")).await.expect(200);
     }
@@ -115,5 +124,7 @@ async fn honest_traffic_passes_every_rule() {
 
 /// As a browser's form sends it.
 fn form(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

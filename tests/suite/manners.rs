@@ -49,7 +49,9 @@ async fn no_page_of_another_origin_reads_anything_unless_it_is_named() {
         assert_eq!(answer.header("access-control-allow-origin"), Some(PAGE), "{path}");
         assert!(answer.headers.get_all("vary").iter().any(|vary| vary == "origin"), "{path}");
     }
-    for stranger in ["https://app.example.evil", "https://evil.example", "http://app.example", "null", "https://app.example:8443"] {
+    for stranger in
+        ["https://app.example.evil", "https://evil.example", "http://app.example", "null", "https://app.example:8443"]
+    {
         let told = preflight(&client, stranger, PUBLIC).await.expect(204);
         let answer = ask(&client, "GET", PUBLIC, &[("origin", stranger)]).await.expect(200);
         for answer in [told, answer] {
@@ -86,9 +88,7 @@ async fn a_path_says_what_it_answers() {
 
 fn edit(name: &str) -> Value {
     let mut body = restaurant(name);
-    for field in ["currency"] {
-        body.as_object_mut().unwrap().remove(field);
-    }
+    body.as_object_mut().unwrap().remove("currency");
     body["accepting_orders"] = json!(true);
     body
 }
@@ -275,7 +275,9 @@ async fn whom_to_tell_of_a_weakness_is_where_everybody_looks() {
     let text = String::from_utf8(told.bytes.to_vec()).unwrap();
     let first = text.lines().next();
     assert_eq!(first, Some("Contact: mailto:security@dine.example"), "the preferred one first");
-    for line in ["Contact: https://dine.example/report", "Policy: https://dine.example/policy", "Preferred-Languages: en"] {
+    for line in
+        ["Contact: https://dine.example/report", "Policy: https://dine.example/policy", "Preferred-Languages: en"]
+    {
         assert!(text.lines().any(|known| known == line), "{text}");
     }
     let expires: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("Expires: ")).collect();

@@ -94,7 +94,8 @@ fn security(security: &config::Security) -> Setup<Security> {
     ] {
         for value in values.into_iter().filter(|value| !value.is_empty()) {
             // RFC 9116 §2.5: each is a URI, and a web address is https.
-            let is_uri = ["https://", "mailto:", "tel:", "openpgp4fpr:", "dns:"].iter().any(|how| value.starts_with(how));
+            let is_uri =
+                ["https://", "mailto:", "tel:", "openpgp4fpr:", "dns:"].iter().any(|how| value.starts_with(how));
             if !is_uri || value.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 return Err(fault(key, format!("{value:?} is no URI")).fix("mailto:security@… or https://…"));
             }

@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(read(&[]).unwrap(), None);
         assert_eq!(read(&["*"]).unwrap(), Some(Tags::Any));
         assert_eq!(read(&["\"a\""]).unwrap(), these(&[("\"a\"", false)]));
-        assert_eq!(read(&["\"a\" , W/\"b,c\",", "\"d\""]).unwrap(), these(&[("\"a\"", false), ("\"b,c\"", true), ("\"d\"", false)]));
+        assert_eq!(
+            read(&["\"a\" , W/\"b,c\",", "\"d\""]).unwrap(),
+            these(&[("\"a\"", false), ("\"b,c\"", true), ("\"d\"", false)])
+        );
         for wrong in ["", "a", "\"a", "\"a\" \"b\"", "*, \"a\"", "w/\"a\"", "\"a\"x", ","] {
             assert!(read(&[wrong]).is_err(), "{wrong:?}");
         }

@@ -144,7 +144,13 @@ mod tests {
     fn an_origin_is_let_in_by_its_whole_name_and_closed_is_closed() {
         let cors = Cors::new(&["https://app.example".to_owned()], 600).unwrap();
         assert_eq!(told(&cors, "https://app.example")[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://app.example");
-        for stranger in ["https://app.example.evil", "http://app.example", "https://xapp.example", "null", "https://app.example:8443"] {
+        for stranger in [
+            "https://app.example.evil",
+            "http://app.example",
+            "https://xapp.example",
+            "null",
+            "https://app.example:8443",
+        ] {
             let told = told(&cors, stranger);
             assert!(!told.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{stranger}");
             assert_eq!(told[header::VARY], "origin");

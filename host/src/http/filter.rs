@@ -16,8 +16,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use axum::http::{HeaderName, Method, request::Parts};
 use regex::bytes::RegexSet;
 
-use self::rule::{File, Look};
-pub use self::rule::{Mode, Rule};
+use self::rule::File;
+pub use self::rule::{Look, Mode, Rule};
 use crate::error::{Error, Fault, Setup};
 
 /// The rules a host has that was told no others.
@@ -376,7 +376,11 @@ mod tests {
         ] {
             assert_eq!(hits(&filter, "GET", target, &[]), (vec![], false), "{target}");
         }
-        for agent in ["curl/7.88.1", "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "Go-http-client/2.0"] {
+        for agent in [
+            "curl/7.88.1",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0",
+            "Go-http-client/2.0",
+        ] {
             let headers = [("user-agent", agent), ("referer", "https://dine.example/menu?x=1#y")];
             assert_eq!(hits(&filter, "GET", "/", &headers), (vec![], false), "{agent}");
         }

@@ -99,10 +99,8 @@ impl Rule {
         if self.look.is_empty() {
             return Err(fault("looks nowhere").fix(r#"look = ["path", "query"]"#));
         }
-        let has_condition = !self.patterns.is_empty()
-            || self.bytes_max.is_some()
-            || !self.methods.is_empty()
-            || self.below.is_some();
+        let has_condition =
+            !self.patterns.is_empty() || self.bytes_max.is_some() || !self.methods.is_empty() || self.below.is_some();
         if !has_condition {
             return Err(fault("hits every request").fix("give it `patterns`, `bytes_max`, `methods` or `below`"));
         }

@@ -79,12 +79,7 @@ pub(super) fn represent(
 }
 
 /// The stored answer to an earlier request with the same key.
-pub(super) fn replay(
-    served: &Served,
-    status: u16,
-    body: Vec<u8>,
-    parts: &Parts,
-) -> Result<Response<Body>, Error> {
+pub(super) fn replay(served: &Served, status: u16, body: Vec<u8>, parts: &Parts) -> Result<Response<Body>, Error> {
     let mut response = respond(served, status, body, None, parts)?;
     response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     Ok(response)

@@ -72,7 +72,8 @@ fn published(edge: &Edge) -> Option<Value> {
     let own = edge.tls.as_ref().map(|(keeper, _)| keeper);
     let current = own.map(|keeper| pin(keeper.active().pin(), "current"));
     let elsewhere = edge.pins.iter().map(|value| pin(value, "current"));
-    let backups: Vec<Value> = own.into_iter().flat_map(|keeper| keeper.backup_pins()).map(|value| pin(value, "backup")).collect();
+    let backups: Vec<Value> =
+        own.into_iter().flat_map(|keeper| keeper.backup_pins()).map(|value| pin(value, "backup")).collect();
     // Whoever pins one key alone is locked out on the day it is lost (RFC 7469 §4.3): no backup, nothing to pin.
     let pins: Vec<Value> = current.into_iter().chain(elsewhere).chain(backups).collect();
     (pins.len() >= 2).then(|| json!({"pins": pins, "max_age_s": PINS_MAX_AGE_S}))
