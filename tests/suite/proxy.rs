@@ -89,7 +89,7 @@ async fn the_proxy_changes_no_answer() {
         ("GET", "/api/v1//restaurants", &[], Bytes::new()),
         ("GET", "/api/v1/restaurants/", &[], Bytes::new()),
         ("GET", "/api/v1/restaurants/%2e%2e/%2e%2e", &[], Bytes::new()),
-        ("GET", "/docs/..%2f..%2fCargo.toml", &[], Bytes::new()),
+        ("GET", "/docs/..%2fCargo.toml", &[], Bytes::new()),
         ("GET", "/api/v1/restaurants?text=%00", &[], Bytes::new()),
         ("GET", "/api/v1/restaurants?text=a%20b+c", &[], Bytes::new()),
         ("DELETE", "/api/v1/restaurants", &[], Bytes::new()),
@@ -140,16 +140,12 @@ async fn who_is_behind_the_proxy_is_the_proxys_word() {
     let (server, proxy) = both().await;
     let through = Client::new(proxy.address, None);
     let body = json!({"email": "nobody@example.com", "password": "wrong-and-long"});
-    for at in 0..5 {
-        let own_word = format!("203.0.113.{at}");
-        through
-            .json("POST", "/api/v1/auth/login", &[("x-forwarded-for", &own_word)], &body)
-            .await
-            .refused(401, "wrong_credentials");
+    let mut statuses = Vec::new();
+    while statuses.len() < 20 && statuses.last() != Some(&429) {
+        let own_word = format!("203.0.113.{}", statuses.len());
+        let answer = through.json("POST", "/api/v1/auth/login", &[("x-forwarded-for", &own_word)], &body).await;
+        statuses.push(answer.status);
     }
-    through
-        .json("POST", "/api/v1/auth/login", &[("x-forwarded-for", "203.0.113.9")], &body)
-        .await
-        .refused(429, "throttled");
+    assert_eq!(statuses.last(), Some(&429), "a client's own word makes it nobody else: {statuses:?}");
     drop(server);
 }
