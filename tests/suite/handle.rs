@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fs};
 
 use dinehub::config::Config;
-use harness::server::{Server, guests, root};
+use harness::server::{Server, guests, patient, root};
 use serde_json::{Value, json};
 
 /// The directories of `hands`, copied, so that a test may write.
@@ -16,7 +16,7 @@ pub(crate) fn directories() -> (tempfile::TempDir, Config) {
         std::process::Command::new("cp").arg("-a").arg(root().join("tests/guests/hands/files")).arg(to).status();
     assert!(copied.unwrap().success());
     fs::remove_file(directory.path().join("hands/files/reports/.gitignore")).unwrap();
-    let mut config = Config::default();
+    let mut config = patient();
     config.plugins.files_directory = directory.path().to_owned();
     (directory, config)
 }
@@ -110,7 +110,7 @@ async fn a_directory_never_holds_more_than_its_quota() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_granted_directory_that_is_not_there_stops_the_start_with_the_command_that_makes_it() {
     let directory = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
+    let mut config = patient();
     config.plugins.files_directory = directory.path().to_owned();
     let fault = Server::try_with(guests(&["hands"]).await, &config).await.unwrap_err().to_string();
     assert!(fault.contains("hands/files/reports") && fault.contains("fix: mkdir -p "), "{fault}");

@@ -81,6 +81,14 @@ async fn build(workshop: &Workshop) -> Vec<Package> {
     built.unwrap_or_else(|fault| panic!("{fault}"))
 }
 
+/// The defaults, but a call waits longer for a connection: how busy the machine is, is not what tests are about.
+#[must_use]
+pub fn patient() -> Config {
+    let mut config = Config::default();
+    config.database.wait_ms = 15_000;
+    config
+}
+
 /// A running host. Stops when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -104,7 +112,7 @@ impl Server {
 
     /// With these plugins.
     pub async fn with(packages: Vec<Package>) -> Self {
-        Self::try_with(packages, &Config::default()).await.unwrap_or_else(|fault| panic!("{fault}"))
+        Self::try_with(packages, &patient()).await.unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     /// With these plugins, if they are admitted.
