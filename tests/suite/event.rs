@@ -66,7 +66,14 @@ impl Place {
         let begun = Instant::now();
         while self.count(rows).await != count {
             if begun.elapsed() > Duration::from_secs(30) {
-                let all = self.admin.query("select d::text from platform.delivery d union all select s::text from platform.schedule s", &[]).await.unwrap();
+                let all = self
+                    .admin
+                    .query(
+                        "select d::text from platform.delivery d union all select s::text from platform.schedule s",
+                        &[],
+                    )
+                    .await
+                    .unwrap();
                 let all: Vec<String> = all.iter().map(|row| row.get(0)).collect();
                 panic!("not {count} but {} of {rows}: {all:#?}", self.count(rows).await);
             }
@@ -210,9 +217,18 @@ pub(crate) async fn effect_and_mark_are_one() {
             assert_eq!(node.await.unwrap(), 0);
         }
         drop(holder);
-        place.wait_for(0, "pg_stat_activity where usename like current_database() || '_listener_rw' and xact_start is not null").await;
+        place
+            .wait_for(
+                0,
+                "pg_stat_activity where usename like current_database() || '_listener_rw' and xact_start is not null",
+            )
+            .await;
         assert_eq!((place.heard("a").await, place.count(PENDING).await), (json!([]), 1));
-        assert_eq!(place.count("platform.delivery where attempts = 0").await, 1, "it was no failure of the subscriber's");
+        assert_eq!(
+            place.count("platform.delivery where attempts = 0").await,
+            1,
+            "it was no failure of the subscriber's"
+        );
         place.run("update platform.delivery set due_at = now()").await;
     }
     assert_eq!(place.round("listener").await, 1);

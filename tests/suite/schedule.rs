@@ -49,7 +49,8 @@ async fn runs_of_one_schedule_do_not_overlap() {
     place.wait_for(2, STANDING).await;
     let holder = place.hold("ticker.mark").await;
     place.run("update platform.schedule set due_s = 1000 where function = 'sweep'").await;
-    let running = "pg_stat_activity where datname = current_database() and usename like '%ticker_rw' and state <> 'idle'";
+    let running =
+        "pg_stat_activity where datname = current_database() and usename like '%ticker_rw' and state <> 'idle'";
     place.wait_for(1, &format!("{running} and wait_event_type = 'Lock'")).await;
     let mut host = place.server.host.clone();
     host.enable_background();
@@ -70,7 +71,9 @@ pub(crate) async fn a_failed_run_leaves_nothing() {
     let place = Place::open(&["ticker"], &config(true, 3)).await;
     place.wait_for(2, STANDING).await;
     place.run("update platform.schedule set due_s = 1000 where function = 'stumble'").await;
-    place.wait_for(1, &format!("{STANDING} and function = 'stumble' and failures = 1 and failure like '%trapped%'")).await;
+    place
+        .wait_for(1, &format!("{STANDING} and function = 'stumble' and failures = 1 and failure like '%trapped%'"))
+        .await;
     assert_eq!(ticks(&place).await, json!([]));
     crate::sandbox::holds_nothing(&place.server).await;
 }

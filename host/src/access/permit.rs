@@ -81,6 +81,8 @@ mod tests {
         let rule = Rule::AnyOf(vec!["USER".parse().unwrap()]);
         let denial = Denial::route("GET", "/");
         assert!(matches!(permit(Actor::system("event", None), &rule, &table, &denial), Err(Error::Forbidden(_))));
-        assert!(permit(Actor::system("event", None), &Rule::Authenticated, &table, &denial).unwrap().roles().is_empty());
+        assert!(
+            permit(Actor::system("event", None), &Rule::Authenticated, &table, &denial).unwrap().roles().is_empty()
+        );
     }
 }

@@ -91,7 +91,8 @@ impl Host {
 
     /// Forgets kept answers of the day before, rows of sessions that are gone, and events that everybody has.
     pub async fn prune(&self) {
-        let answers = sqlx::query_scalar::<_, i64>("select platform.idempotency_prune()").fetch_one(&self.control).await;
+        let answers =
+            sqlx::query_scalar::<_, i64>("select platform.idempotency_prune()").fetch_one(&self.control).await;
         let done = [
             ("kept answers", answers.map(i64::unsigned_abs)),
             ("sessions", identity::sweep(&self.control).await),

@@ -16,8 +16,9 @@ pub struct Due {
 /// Makes a schedule known. A new one, or one whose times were changed, is due at `next_s`; any other keeps its time, so
 /// that what was missed while no host ran is still due.
 pub async fn know(control: &PgPool, due: &Due, cron: &str) -> Result<(), sqlx::Error> {
-    // Not one upsert: that would wait for a run that another node is making.
-    let insert = "insert into platform.schedule (plugin, function, due_s, cron) values ($1, $2, $3, $4)
+    // Looked for first: an insert that finds its key waits for the run that another node is making, to know whether it is.
+    let insert = "insert into platform.schedule (plugin, function, due_s, cron) select $1, $2, $3, $4
+        where not exists (select from platform.schedule where plugin = $1 and function = $2)
         on conflict (plugin, function) do nothing";
     let update = "update platform.schedule set due_s = $3, cron = $4
         where plugin = $1 and function = $2 and cron <> $4";

@@ -97,7 +97,7 @@ impl Actor {
     pub fn cause(&self) -> Option<AccountId> {
         match &self.who {
             Who::Anonymous => None,
-            Who::User(verified) => Some(verified.account),
+            Who::User(verified) => Some(verified.holder.account),
             Who::System { cause, .. } => *cause,
         }
     }

@@ -86,7 +86,9 @@ impl Contract {
     /// The interfaces that other plugins may call: not `api`, nor what only the host calls.
     pub fn offers(&self) -> impl Iterator<Item = (&String, &Interface)> {
         let is_hosts = |name: &String| {
-            *name == self.api_interface || *name == self.schedules_interface || self.events.subscribed.contains_key(name)
+            *name == self.api_interface
+                || *name == self.schedules_interface
+                || self.events.subscribed.contains_key(name)
         };
         self.exports.iter().filter(move |(name, _)| !is_hosts(name))
     }

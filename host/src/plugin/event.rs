@@ -129,7 +129,9 @@ fn ensure_storable(shape: &Shape) -> Result<(), String> {
         Shape::List { item, .. } | Shape::Option(item) => ensure_storable(item),
         Shape::Tuple(shapes) => shapes.iter().try_for_each(ensure_storable),
         Shape::Record(record) => record.members.iter().try_for_each(|field| ensure_storable(&field.of)),
-        Shape::Variant(variant) => variant.members.iter().filter_map(|case| case.of.as_ref()).try_for_each(ensure_storable),
+        Shape::Variant(variant) => {
+            variant.members.iter().filter_map(|case| case.of.as_ref()).try_for_each(ensure_storable)
+        }
         _ => Ok(()),
     }
 }
@@ -197,7 +199,9 @@ impl Event {
 impl Key {
     fn text(&self, arguments: &[Val]) -> Option<String> {
         let value = match (arguments.get(self.param)?, &self.field) {
-            (Val::Record(fields), Some(name)) => fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)?,
+            (Val::Record(fields), Some(name)) => {
+                fields.iter().find(|(field, _)| field == name).map(|(_, value)| value)?
+            }
             (value, _) => value,
         };
         Some(match value {

@@ -158,7 +158,8 @@ impl Manifest {
         for Schedule { cron, function } in &manifest.schedules {
             let refused = |what: String| Err(Fault::new(format!("{place}: [[schedule]] {function}"), what));
             if let Err(what) = Cron::parse(cron) {
-                return refused(format!("cron = {cron:?} {what}")).map_err(|fault| fault.fix(r#"cron = "*/5 * * * *""#));
+                return refused(format!("cron = {cron:?} {what}"))
+                    .map_err(|fault| fault.fix(r#"cron = "*/5 * * * *""#));
             }
             if !scheduled.insert(function) {
                 return refused("stands there twice".to_owned()).map_err(|fault| fault.fix("name another function"));

@@ -73,7 +73,11 @@ fn a_subscriber_that_nobody_tells_is_refused_by_name() {
     // Nearly the right version is another interface.
     refused(newer.imports(&known(&[&teller, &newer])), place, "no installed plugin publishes");
     let longer = hearer("told: func(what: string, twice: bool);", "1.0.0").unwrap();
-    refused(longer.imports(&known(&[&teller, &longer])), place, "but the grant is for `func(what: string, twice: bool)`");
+    refused(
+        longer.imports(&known(&[&teller, &longer])),
+        place,
+        "but the grant is for `func(what: string, twice: bool)`",
+    );
     let other = hearer("heard: func(what: string);", "1.0.0").unwrap();
     refused(other.imports(&known(&[&teller, &other])), place, "has no function `told`");
 }
@@ -106,7 +110,8 @@ fn what_is_no_event_is_refused() {
     let keyed = "[event.news]\npublish = true\nkey = \"id\"\n";
     let _ = teller("told: func(id: string); untold: func(id: s64);", keyed).unwrap();
     let _ = teller("record r { id: string } told: func(r: r);", keyed).unwrap();
-    for functions in ["told: func(other: string);", "told: func(id: option<string>);", "told: func(id: list<string>);"] {
+    for functions in ["told: func(other: string);", "told: func(id: option<string>);", "told: func(id: list<string>);"]
+    {
         refused_with_fix(teller(functions, keyed), place, "`id`", "that every function has");
     }
     let missing = "[event.olds]\npublish = true\n";
@@ -121,7 +126,10 @@ fn what_is_no_event_is_refused() {
 #[test]
 fn a_manifest_that_says_neither_or_both_is_refused() {
     let parse = |text: &str| {
-        Manifest::parse("plugin.toml", &format!("id = \"made\"\nversion = \"1.0.0\"\ndescription = \"A test.\"\n{text}"))
+        Manifest::parse(
+            "plugin.toml",
+            &format!("id = \"made\"\nversion = \"1.0.0\"\ndescription = \"A test.\"\n{text}"),
+        )
     };
     for (text, what) in [
         ("[event.news]\n", "must say either"),
@@ -131,7 +139,10 @@ fn a_manifest_that_says_neither_or_both_is_refused() {
         ("[event.news]\npublished = true\n", "unknown field"),
         ("[[schedule]]\ncron = \"every day\"\nfunction = \"f\"\n", "[[schedule]] f: cron = \"every day\""),
         ("[[schedule]]\ncron = \"0 0 31 2 *\"\nfunction = \"f\"\n", "never comes"),
-        ("[[schedule]]\ncron = \"0 0 1 1 *\"\nfunction = \"f\"\n[[schedule]]\ncron = \"* * * * *\"\nfunction = \"f\"\n", "stands there twice"),
+        (
+            "[[schedule]]\ncron = \"0 0 1 1 *\"\nfunction = \"f\"\n[[schedule]]\ncron = \"* * * * *\"\nfunction = \"f\"\n",
+            "stands there twice",
+        ),
     ] {
         refused(parse(text), "plugin.toml", what);
     }
