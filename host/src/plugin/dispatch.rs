@@ -66,8 +66,8 @@ impl Office {
         if woken.is_empty() {
             return;
         }
-        for (plugin, wake) in woken.iter().cloned() {
-            let office = self.clone();
+        for (plugin, wake) in &woken {
+            let (office, plugin, wake) = (self.clone(), Arc::clone(plugin), Arc::clone(wake));
             tasks.spawn(async move {
                 loop {
                     if office.round(&plugin).await == 0 {
