@@ -1,9 +1,11 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod background;
 pub mod certificate;
 pub mod db;
 pub mod dev;
 pub mod edge;
+pub mod event;
 pub mod grants;
 pub mod install;
 pub mod plugin;
@@ -47,6 +49,9 @@ pub enum Command {
     /// See what plugins may touch.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// Events that were not delivered, for operators.
+    #[command(subcommand)]
+    Event(event::Command),
     /// Accounts, for operators.
     #[command(subcommand)]
     User(user::Command),
@@ -70,6 +75,7 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Db(command) => return db::run(command).await,
         Command::Plugin(command) => plugin::run(&project()?, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
+        Command::Event(command) => event::run(command).await?,
         Command::User(command) => user::run(command).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
-use super::{certificate, edge};
+use super::{background::Background, edge};
 use crate::{
     access::role::RoleTable,
     capability::{
@@ -27,7 +27,7 @@ use crate::{
         usage,
     },
     error::{Fault, Setup},
-    http::{self, App, tls::Keeper},
+    http::{self, App},
     id::{PluginId, Role},
     identity::{self, Identity},
     plugin::{
@@ -42,8 +42,6 @@ use crate::{
     secret::{self, ring::Ring, vault::Vault},
 };
 
-/// How often it is written down which grants were used.
-const RECORD_EVERY: Duration = Duration::from_secs(10);
 /// Who approves what was built on this machine, for this machine.
 const MACHINE: &str = "this-machine";
 
@@ -149,8 +147,9 @@ pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>,
 pub struct Host {
     pub app: Arc<App>,
     pub pool: Pool,
-    control: PgPool,
-    tls: config::Tls,
+    pub(super) control: PgPool,
+    pub(super) background: config::Background,
+    pub(super) tls: config::Tls,
 }
 
 /// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
@@ -202,11 +201,14 @@ pub async fn host_granting(
         ))
     })?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
-    let app = App::new(identity, roles, Arc::new(registry), sealer, edge::bounds(config), edge::open(config)?)?;
-    Ok(Host { app: Arc::new(app), pool, control, tls: config.tls.clone() })
+    let (bounds, edge) = (edge::bounds(config), edge::open(config)?);
+    let app = App::new(identity, Arc::new(roles), Arc::new(registry), sealer, bounds, edge)?;
+    let (background, tls) = (config.background.clone(), config.tls.clone());
+    Ok(Host { app: Arc::new(app), pool, control, background, tls })
 }
 
-fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
+/// The host's own login, by itself: for operators' commands.
+pub fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
     let control = rings.login(place, &own::Roles::of(&place.database).control);
     control::pool(&control, config.database.control_connections_max)
 }
@@ -242,24 +244,11 @@ fn ensure_roles_exist(candidate: &Candidate, roles: &RoleTable) -> Setup<()> {
 impl Host {
     /// Serves the API until `stop` ends, then drains.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let keep = |(keeper, _): &(Keeper, _)| tokio::spawn(certificate::keep(keeper.clone(), self.tls.clone()));
-        let keeping = self.app.edge.tls.as_ref().map(keep);
         let app = Arc::clone(&self.app);
         let service = move |request, peer| http::layers::answer(Arc::clone(&app), request, peer);
-        let recording = tokio::spawn({
-            let host = self.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(RECORD_EVERY).await;
-                    host.record_use().await;
-                }
-            }
-        });
+        let background = Background::start(self).await;
         http::serve::serve(listener, service, self.app.terms(), stop).await;
-        recording.abort();
-        if let Some(keeping) = keeping {
-            keeping.abort();
-        }
+        drop(background);
         self.record_use().await;
     }
 
