@@ -1,5 +1,6 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod audit;
 pub mod db;
 pub mod dev;
 pub mod grants;
@@ -45,6 +46,9 @@ pub enum Command {
     /// See what plugins may touch.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// What happened, and whether the record of it is whole.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Accounts, for operators.
     #[command(subcommand)]
     User(user::Command),
@@ -68,6 +72,7 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Db(command) => return db::run(command).await,
         Command::Plugin(command) => plugin::run(&project()?, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
+        Command::Audit(command) => return audit::run(command).await,
         Command::User(command) => user::run(command).await?,
     }
     Ok(ExitCode::SUCCESS)

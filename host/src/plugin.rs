@@ -3,7 +3,8 @@
 //!
 //! A plugin's way in, one file a step: [`manifest`] and `wit/` say what it wants, [`bind`] makes its statements typed,
 //! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`lock`] says what it
-//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh store.
+//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh store,
+//! [`witness`] says what its failure is to the audit.
 
 pub mod manifest;
 pub mod shape;
@@ -20,3 +21,4 @@ pub mod lock;
 pub mod approval;
 pub mod registry;
 pub mod call;
+pub mod witness;

@@ -12,8 +12,9 @@ use super::{
     token::{Kind, TokenHash, Verified},
 };
 use crate::{
+    audit::event::{By, Who as Party},
     error::{Error, Unproven},
-    id::{AccountId, Role},
+    id::{AccountId, RequestId, Role},
 };
 
 /// Whoever is behind a request: nobody in particular, an account that proved itself, or the host. Cheap to clone.
@@ -95,6 +96,17 @@ impl Actor {
     #[must_use]
     pub fn token(&self) -> Option<TokenHash> {
         self.verified().map(|verified| verified.token)
+    }
+
+    /// Whom the audit names for what happens in a request.
+    #[must_use]
+    pub fn by(&self, request: RequestId) -> By {
+        let actor = match &self.who {
+            Who::Anonymous => Party::Anonymous,
+            Who::User(verified) => Party::Account(verified.account),
+            Who::System(why) => Party::System(why),
+        };
+        By { request: Some(request), actor, token: self.token().map(|TokenHash(hash)| hash) }
     }
 
     /// What the token proved; 401 when there was none.
