@@ -103,7 +103,7 @@ async fn each_thing_that_happens_is_one_event_and_an_ordinary_request_is_none() 
     assert_eq!(acted["detail"], "USER, RESTAURANT_OWNER");
     let ended = async { person.client.get("/api/v1/auth/me").await.refused(401, "unauthenticated") };
     assert_eq!(one(&server, "authentication.failed", ended).await["why"], "revoked");
-    for (path, scope) in [("logout", "token"), ("logout-all", "account")] {
+    for (path, scope) in [("logout", "session"), ("logout-others", "others"), ("logout-all", "account")] {
         let client = server.login(&email, PASSWORD).await;
         let out = async { assert_eq!(client.act(&format!("/api/v1/auth/{path}")).await.status, 204) };
         assert_eq!(one(&server, "authentication.ended", out).await["scope"], scope);

@@ -1,5 +1,5 @@
 //! The chain: each event's hash is over the one before it, its number and its text. The database computes it as it writes
-//! (`migrations/0011_audit.sql`); here it is computed again, to see whether anything was changed since.
+//! (`migrations/0012_audit.sql`); here it is computed again, to see whether anything was changed since.
 
 use std::{fmt, str::FromStr};
 

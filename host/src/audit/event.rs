@@ -11,11 +11,12 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
     error::Unproven,
-    id::{AccountId, Denial, RequestId},
+    id::{AccountId, Denial, RequestId, TokenId},
 };
 
 /// No event's JSON is longer, in bytes.
@@ -49,9 +50,9 @@ pub struct By {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
     pub actor: Who,
-    /// SHA-256 of the token's id.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
-    pub token: Option<[u8; 32]>,
+    /// Written as the SHA-256 of its id, which is worked out for an event and not for each request.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hashed")]
+    pub token: Option<TokenId>,
 }
 
 impl By {
@@ -172,7 +173,7 @@ pub enum What {
         email: Option<Masked>,
         source: IpAddr,
     },
-    /// Tokens end before their time: `token` or `account`.
+    /// Tokens end before their time: of one `session`, of the `others`, of the `account`.
     Ended { scope: &'static str },
     /// An account was opened.
     Opened { account: AccountId, email: Masked },
@@ -342,8 +343,8 @@ fn is_empty(text: &Text) -> bool {
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
-fn hexadecimal<S: Serializer>(bytes: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&bytes.map(hex::encode).unwrap_or_default())
+fn hashed<S: Serializer>(token: &Option<TokenId>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&token.map(|id| hex::encode(Sha256::digest(id.0.as_bytes()))).unwrap_or_default())
 }
 
 fn debug<S: Serializer>(why: &Unproven, serializer: S) -> Result<S::Ok, S::Error> {
@@ -381,11 +382,12 @@ mod tests {
             path: hostile.as_str().into(),
             why: hostile.as_str().into(),
         };
-        let by = By { token: Some([7; 32]), ..By::request(RequestId::fresh()).account(AccountId::fresh()) };
+        let by =
+            By { token: Some(TokenId(Uuid::nil())), ..By::request(RequestId::fresh()).account(AccountId::fresh()) };
         let body = Event::now(by, what).body();
         assert!(body.len() <= BYTES_MAX && !body.contains('\n'), "{} bytes", body.len());
         let read: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(read["kind"], "egress.refused");
-        assert_eq!(read["token"], "07".repeat(32));
+        assert_eq!(read["token"], hex::encode(Sha256::digest([0; 16])));
     }
 }

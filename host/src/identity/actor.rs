@@ -9,12 +9,12 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
     Identity,
-    token::{Kind, TokenHash, Verified},
+    token::{IdHash, Kind, Verified},
 };
 use crate::{
     audit::event::{By, Who as Party},
     error::{Error, Unproven},
-    id::{AccountId, RequestId, Role},
+    id::{AccountId, RequestId, Role, SessionId},
 };
 
 /// Whoever is behind a request: nobody in particular, an account that proved itself, or the host. Cheap to clone.
@@ -48,6 +48,7 @@ impl Identity {
         let now_s = self.0.policy.clock.now_s();
         let verified = self.0.tokens.load().verify(text, Kind::Access, now_s).map_err(Error::Unauthenticated)?;
         self.0.revocations.check(&verified)?;
+        self.0.uses.note(verified.holder.session);
         Ok(Actor { who: Who::User(verified) })
     }
 }
@@ -68,13 +69,13 @@ impl Actor {
     /// The account, unless it is nobody or the host.
     #[must_use]
     pub fn account(&self) -> Option<AccountId> {
-        self.verified().map(|verified| verified.account)
+        self.verified().map(|verified| verified.holder.account)
     }
 
     /// The roles the token names; what they include is access's business.
     #[must_use]
     pub fn roles(&self) -> &[Role] {
-        self.verified().map_or(&[], |verified| &verified.roles)
+        self.verified().map_or(&[], |verified| &verified.holder.roles)
     }
 
     /// Nobody in particular.
@@ -94,8 +95,14 @@ impl Actor {
 
     /// The hash of the token's id, for the log.
     #[must_use]
-    pub fn token(&self) -> Option<TokenHash> {
-        self.verified().map(|verified| verified.token)
+    pub fn token(&self) -> Option<IdHash> {
+        self.verified().map(|verified| IdHash::of(verified.token.0))
+    }
+
+    /// The session, unless it is nobody or the host.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.verified().map(|verified| verified.holder.session)
     }
 
     /// Whom the audit names for what happens in a request.
@@ -103,10 +110,10 @@ impl Actor {
     pub fn by(&self, request: RequestId) -> By {
         let actor = match &self.who {
             Who::Anonymous => Party::Anonymous,
-            Who::User(verified) => Party::Account(verified.account),
+            Who::User(verified) => Party::Account(verified.holder.account),
             Who::System(why) => Party::System(why),
         };
-        By { request: Some(request), actor, token: self.token().map(|TokenHash(hash)| hash) }
+        By { request: Some(request), actor, token: self.verified().map(|verified| verified.token) }
     }
 
     /// What the token proved; 401 when there was none.

@@ -3,7 +3,7 @@
 use dinehub::{
     audit::event::{Artefact, By, Event, Masked, What},
     error::Unproven,
-    id::{AccountId, Denial, RequestId},
+    id::{AccountId, Denial, RequestId, TokenId},
 };
 use uuid::Uuid;
 
@@ -34,7 +34,7 @@ fn all() -> Vec<What> {
     [
         What::Proven { email: email(), source },
         What::Unproven { why: Unproven::Password, email: Some(email()), source },
-        What::Ended { scope: "token" },
+        What::Ended { scope: "session" },
         What::Opened { account, email: email() },
         What::Administered { act: "roles.replaced", account, detail: "USER".into() },
         What::Key { act: "in_use", ring: "jwt", key: "2026-11".into() },
@@ -74,7 +74,7 @@ fn every_audit_event() {
             What::Unproven { .. } | What::Throttled { .. } => By::request(RequestId(Uuid::from_u128(1))),
             _ => {
                 let by = By::request(RequestId(Uuid::from_u128(1))).account(AccountId(Uuid::from_u128(2)));
-                By { token: Some([7; 32]), ..by }
+                By { token: Some(TokenId(Uuid::nil())), ..by }
             }
         };
         let event = Event { id: Uuid::nil(), at: jiff::Timestamp::UNIX_EPOCH, by, what };

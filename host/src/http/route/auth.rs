@@ -1,20 +1,22 @@
-//! `/api/v1/auth/…`: register, log in, who am I, log out here or everywhere.
+//! `/api/v1/auth/…`: register, log in, who am I.
 
-use std::net::IpAddr;
-
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use garde::Validate;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, answer, done, operation, read, route};
+use super::{Answer, answer, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
     audit::event::{Masked, What},
     error::Error,
     http::{App, request::Request, router::Route},
-    identity::account::{Account, NewAccount, Session},
+    identity::{
+        account::{Account, NewAccount},
+        login::Pass,
+        session::{Device, Origin},
+    },
     plugin::manifest::Method,
 };
 
@@ -50,18 +52,6 @@ pub fn routes() -> Vec<Route> {
                 200,
                 Some(token_schema()),
             ),
-        ),
-        post(
-            "logout",
-            Rule::Authenticated,
-            logout,
-            operation("auth.logout", TAG, "End this token, on every node", None, 204, None),
-        ),
-        post(
-            "logout-all",
-            Rule::Authenticated,
-            logout_all,
-            operation("auth.logout_all", TAG, "End every token of this account", None, 204, None),
         ),
         route(
             Method::Get,
@@ -106,7 +96,7 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Credentials { email, password } = read(&request)?;
-        let proved = app.identity.login(&email, password, source(&request)).await;
+        let proved = app.identity.login(&email, password, origin(&request)).await;
         witness(app, &request, Masked::new(&email), proved.as_ref());
         let session = proved?;
         let token = json!({
@@ -118,24 +108,6 @@ fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     })
 }
 
-fn logout<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
-    Box::pin(async move {
-        request.ensure_empty()?;
-        app.identity.logout(permit.actor()).await?;
-        app.audit.record(request.by, What::Ended { scope: "token" });
-        Ok(done())
-    })
-}
-
-fn logout_all<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
-    Box::pin(async move {
-        request.ensure_empty()?;
-        app.identity.logout_all(permit.actor()).await?;
-        app.audit.record(request.by, What::Ended { scope: "account" });
-        Ok(done())
-    })
-}
-
 fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let account = app.identity.me(permit.actor()).await?;
@@ -144,10 +116,10 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
 }
 
 /// One event an attempt. Only here is it known whom it was about, so [`crate::http::witness`] leaves these to this.
-fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Session, &Error>) {
-    let source = source(request);
+fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Pass, &Error>) {
+    let source = request.peer.0.ip();
     match proved {
-        Ok(session) => app.audit.record(request.by.account(session.account.id), What::Proven { email, source }),
+        Ok(pass) => app.audit.record(request.by.account(pass.account.id), What::Proven { email, source }),
         Err(Error::Unauthenticated(why)) => {
             app.audit.record(request.by, What::Unproven { why: *why, email: Some(email), source });
         }
@@ -159,9 +131,10 @@ fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Sess
     }
 }
 
-/// The address an attempt is counted under: the peer's own, because no proxy is trusted yet.
-fn source(request: &Request<'_>) -> IpAddr {
-    request.peer.0.ip()
+/// Where a login comes from. The address is the peer's own, because no proxy is trusted yet.
+fn origin(request: &Request<'_>) -> Origin {
+    let device = request.parts.headers.get(header::USER_AGENT).and_then(|agent| Device::read(agent.as_bytes()));
+    Origin { source: request.peer.0.ip(), device }
 }
 
 /// An account as its owner and administrators see it.
