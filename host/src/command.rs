@@ -1,8 +1,10 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
 pub mod audit;
+pub mod background;
 pub mod db;
 pub mod dev;
+pub mod event;
 pub mod grants;
 pub mod install;
 pub mod plugin;
@@ -49,6 +51,9 @@ pub enum Command {
     /// What happened, and whether the record of it is whole.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Events that were not delivered, for operators.
+    #[command(subcommand)]
+    Event(event::Command),
     /// Accounts, for operators.
     #[command(subcommand)]
     User(user::Command),
@@ -73,6 +78,7 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Plugin(command) => plugin::run(&project()?, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
         Command::Audit(command) => return audit::run(command).await,
+        Command::Event(command) => event::run(command).await?,
         Command::User(command) => user::run(command).await?,
     }
     Ok(ExitCode::SUCCESS)

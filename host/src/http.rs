@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub struct App {
     pub identity: Identity,
-    pub roles: RoleTable,
+    pub roles: Arc<RoleTable>,
     pub registry: Arc<Registry>,
     pub sealer: Sealer,
     /// What happened, for whoever asks later.
@@ -67,7 +67,7 @@ impl App {
     /// Puts routes and document together from what was loaded.
     pub fn new(
         identity: Identity,
-        roles: RoleTable,
+        roles: Arc<RoleTable>,
         registry: Arc<Registry>,
         sealer: Sealer,
         audit: Log,

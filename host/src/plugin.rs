@@ -3,15 +3,17 @@
 //!
 //! A plugin's way in, one file a step: [`manifest`] and `wit/` say what it wants, [`bind`] makes its statements typed,
 //! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`lock`] says what it
-//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh store,
-//! [`witness`] says what its failure is to the audit.
+//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh
+//! store, [`witness`] says what its failure is to the audit. [`dispatch`] and [`schedule`] are the calls that the host makes itself.
 
+pub mod cron;
 pub mod manifest;
 pub mod shape;
 pub mod contract;
 pub mod json;
 pub mod cursor;
 pub mod value;
+pub mod event;
 pub mod bind;
 pub mod package;
 pub mod build;
@@ -22,3 +24,5 @@ pub mod approval;
 pub mod registry;
 pub mod call;
 pub mod witness;
+pub mod dispatch;
+pub mod schedule;

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
+use super::background::Background;
 use crate::{
     access::role::RoleTable,
     audit::{
@@ -21,7 +22,7 @@ use crate::{
         grants::Approved,
         handle::Opened,
     },
-    config::Config,
+    config::{self, Config},
     database::{
         control, grant,
         guest::{self, Pool},
@@ -45,8 +46,6 @@ use crate::{
     secret::{self, ring::Ring, vault::Vault},
 };
 
-/// How often it is written down which grants were used.
-const RECORD_EVERY: Duration = Duration::from_secs(10);
 /// How long a stop waits for the audit to be written.
 const FLUSH_MAX: Duration = Duration::from_secs(3);
 /// Who approves what was built on this machine, for this machine.
@@ -154,7 +153,8 @@ pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>,
 pub struct Host {
     pub app: Arc<App>,
     pub pool: Pool,
-    control: PgPool,
+    pub(super) control: PgPool,
+    pub(super) background: config::Background,
 }
 
 /// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
@@ -218,11 +218,12 @@ pub async fn host_granting(
     for (ring, key) in [("jwt", &rings.jwt), ("database", &rings.database), ("cursor", &rings.cursor)] {
         audit.record(By::host(), What::Key { act: "in_use", ring, key: key.current.id().into() });
     }
-    let app = App::new(identity, roles, Arc::new(registry), sealer, audit, bounds)?;
-    Ok(Host { app: Arc::new(app), pool, control })
+    let app = App::new(identity, Arc::new(roles), Arc::new(registry), sealer, audit, bounds)?;
+    Ok(Host { app: Arc::new(app), pool, control, background: config.background.clone() })
 }
 
-fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
+/// The host's own login, by itself: for operators' commands.
+pub fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
     let control = rings.login(place, &own::Roles::of(&place.database).control);
     control::pool(&control, config.database.control_connections_max)
 }
@@ -260,17 +261,9 @@ impl Host {
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let app = Arc::clone(&self.app);
         let service = move |request, peer| http::layers::answer(Arc::clone(&app), request, peer);
-        let recording = tokio::spawn({
-            let host = self.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(RECORD_EVERY).await;
-                    host.record_use().await;
-                }
-            }
-        });
+        let background = Background::start(self).await;
         http::serve::serve(listener, service, self.app.bounds, stop).await;
-        recording.abort();
+        drop(background);
         self.record_use().await;
         if !self.app.audit.flush(FLUSH_MAX).await {
             tracing::warn!(target: "host", "audit events are in the log alone");

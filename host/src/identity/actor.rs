@@ -27,7 +27,7 @@ pub struct Actor {
 enum Who {
     Anonymous,
     User(Verified),
-    System(&'static str),
+    System { name: &'static str, cause: Option<AccountId> },
 }
 
 impl Identity {
@@ -60,10 +60,10 @@ fn bearer(credential: &str) -> Option<&str> {
 }
 
 impl Actor {
-    /// The host itself, calling for a reason it names. Holds no role.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the first caller is event delivery"))]
-    pub(crate) fn system(name: &'static str) -> Self {
-        Self { who: Who::System(name) }
+    /// The host itself, calling for a reason it names; `cause` is the account behind it, which lends it nothing. Holds no
+    /// role.
+    pub(crate) fn system(name: &'static str, cause: Option<AccountId>) -> Self {
+        Self { who: Who::System { name, cause } }
     }
 
     /// The account, unless it is nobody or the host.
@@ -88,8 +88,18 @@ impl Actor {
     #[must_use]
     pub fn system_name(&self) -> Option<&'static str> {
         match self.who {
-            Who::System(name) => Some(name),
+            Who::System { name, .. } => Some(name),
             Who::Anonymous | Who::User(_) => None,
+        }
+    }
+
+    /// The account behind what is done: the one that asks, or the one because of which the host calls.
+    #[must_use]
+    pub fn cause(&self) -> Option<AccountId> {
+        match &self.who {
+            Who::Anonymous => None,
+            Who::User(verified) => Some(verified.holder.account),
+            Who::System { cause, .. } => *cause,
         }
     }
 
@@ -111,7 +121,7 @@ impl Actor {
         let actor = match &self.who {
             Who::Anonymous => Party::Anonymous,
             Who::User(verified) => Party::Account(verified.holder.account),
-            Who::System(why) => Party::System(why),
+            Who::System { name, .. } => Party::System(name),
         };
         By { request: Some(request), actor, token: self.verified().map(|verified| verified.token) }
     }
@@ -124,7 +134,7 @@ impl Actor {
     fn verified(&self) -> Option<&Verified> {
         match &self.who {
             Who::User(verified) => Some(verified),
-            Who::Anonymous | Who::System(_) => None,
+            Who::Anonymous | Who::System { .. } => None,
         }
     }
 }
