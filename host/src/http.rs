@@ -19,6 +19,7 @@ pub mod request;
 pub mod forward;
 pub mod route;
 pub mod problem;
+pub mod witness;
 pub mod schema;
 pub mod openapi;
 
@@ -28,6 +29,7 @@ use bytes::Bytes;
 
 use crate::{
     access::role::RoleTable,
+    audit::Log,
     identity::Identity,
     plugin::{cursor::Sealer, registry::Registry},
 };
@@ -39,6 +41,8 @@ pub struct App {
     pub roles: Arc<RoleTable>,
     pub registry: Arc<Registry>,
     pub sealer: Sealer,
+    /// What happened, for whoever asks later.
+    pub audit: Log,
     pub router: router::Router,
     /// The document at `/openapi.json`, made once.
     pub openapi: Bytes,
@@ -114,12 +118,13 @@ impl App {
         roles: Arc<RoleTable>,
         registry: Arc<Registry>,
         sealer: Sealer,
+        audit: Log,
         bounds: Bounds,
         edge: Edge,
     ) -> crate::error::Setup<Self> {
         let router = router::Router::build(route::all(&roles), &registry, &edge.rates)?;
         let openapi = openapi::document(&router, &registry)?;
-        Ok(Self { identity, roles, registry, sealer, router, openapi, bounds, edge })
+        Ok(Self { identity, roles, registry, sealer, audit, router, openapi, bounds, edge })
     }
 
     /// On what terms the API's socket takes connections.

@@ -13,7 +13,10 @@ use harness::{
 };
 use serde_json::json;
 
-use crate::order::{Kitchen, ORDERS, place};
+use crate::{
+    audit::events,
+    order::{Kitchen, ORDERS, place},
+};
 
 const RULES: &str = "host/src/http/filter/rules.toml";
 
@@ -47,11 +50,19 @@ async fn an_attack_is_refused_before_it_is_anybodys_and_says_no_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_lets_it_pass_and_off_is_off() {
+async fn a_report_lets_it_pass_and_off_is_off_and_each_hit_is_an_event() {
     let attack = "/api/v1/restaurants?text=1'%20or%20'1'='1";
-    for mode in ["report", "off"] {
+    for (mode, status, told) in [("on", 403, &["block"][..]), ("report", 200, &["report"]), ("off", 200, &[])] {
         let server = Server::configured(&with(mode, None)).await;
-        let _ = server.anonymous().get(attack).await.expect(200);
+        let _ = server.anonymous().get(attack).await.expect(status);
+        let mut events = events(&server).await;
+        events.retain(|event| event["kind"] == "request.filtered");
+        let modes: Vec<&str> = events.iter().filter_map(|event| event["mode"].as_str()).collect();
+        assert_eq!(modes, told, "{mode}");
+        assert!(
+            events.iter().all(|event| event["rule"] == "sql-injection" && event["source"] == "127.0.0.1"),
+            "{events:?}"
+        );
     }
 }
 

@@ -4,7 +4,6 @@
 //! copy it there, which for a short request costs as much as its answer.
 
 use std::{
-    net::IpAddr,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
@@ -20,14 +19,15 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 
 use super::{
-    App, condition, cors, filter, forward, framing, meter,
+    App, condition, cors, forward, framing, meter,
     problem::{self, Failure},
     rate::Standing,
     request::Request,
     router::{Route, Target},
     serve::Peer,
+    witness::{self, Seen},
 };
-use crate::{access::permit, deadline::within, error::Error, id::RequestId};
+use crate::{access::permit, audit::event::By, deadline::within, error::Error, id::RequestId};
 
 /// Answers every path.
 pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -> Response<Body> {
@@ -36,9 +36,14 @@ pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -
         let origin = if app.edge.cors.is_closed() { None } else { request.headers().get(header::ORIGIN).cloned() };
         // Who is counted, by the peer's or a trusted proxy's word.
         let mut standing = app.edge.rates.begin(app.edge.proxies.source(peer.0, request.headers()));
-        let mut answer: Answer = match straight(&app, id, peer, &mut standing, request).await {
+        let mut seen = Seen { by: By::request(id), peer, source: standing.source(), route: None };
+        let mut answer: Answer = match straight(&app, id, request, &mut standing, &mut seen).await {
             Ok(answer) => answer,
-            Err(error) => problem::respond(&error, id).into(),
+            Err(error) => {
+                witness::refusal(&app, &seen, &error);
+                witness::throttled(&app, &seen, standing.refusal_to_tell());
+                problem::respond(&error, id).into()
+            }
         };
         // An answer says how much is left, whatever it is.
         standing.write(answer.response.headers_mut());
@@ -93,9 +98,9 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
 async fn straight<'a>(
     app: &'a Arc<App>,
     id: RequestId,
-    peer: Peer,
-    standing: &mut Standing<'a>,
     request: HttpRequest<Incoming>,
+    standing: &mut Standing<'a>,
+    seen: &mut Seen,
 ) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
     // Before anything is looked up: what could be read in two ways is not read at all.
@@ -104,32 +109,35 @@ async fn straight<'a>(
     standing.ask_source()?;
     // Scanners cost no more than this.
     if let Some(filter) = &app.edge.filter {
-        filter.ensure_head(&parts, |rule| tell(rule, id, standing.source()))?;
+        filter.ensure_head(&parts, |rule| witness::hit(app, seen, rule))?;
     }
     // What may be asked of a path is no secret, and a browser asks it without a credential.
     if cors::is_options(&parts.method) {
         return Ok(app.edge.cors.options(&parts.headers, &app.router.allow(parts.uri.path())?).into());
     }
     let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
+    seen.route = Some(Arc::clone(route));
     // A condition that nothing can decide is not passed over.
     if !route.is_conditional() {
         condition::ensure_none(&parts.headers)?;
     }
     let actor = app.identity.actor(&parts.headers)?;
+    seen.by = actor.by(id);
     // One account is one, from wherever it asks.
     standing.ask_account(actor.account(), route)?;
     let permit = permit::permit(actor, &route.rule, &app.roles, &route.denial)?;
     let body = read(app, body).await?;
     // Only if a rule wants to see it.
     if let Some(filter) = app.edge.filter.as_ref().filter(|filter| filter.wants_body() && !body.is_empty()) {
-        filter.ensure_body(&parts, &body, |rule| tell(rule, id, standing.source()))?;
+        filter.ensure_body(&parts, &body, |rule| witness::hit(app, seen, rule))?;
     }
-    let request = Request { id, peer, source: standing.source(), parts: &parts, params, body: &body };
+    let (peer, by, source) = (seen.peer, seen.by, seen.source);
+    let request = Request { id, peer, by, source, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
         Target::Plugin(served) => forward::answer(app, served, permit, request).await?,
     };
-    Ok(Answer { response, route: Some(Arc::clone(route)) })
+    Ok(Answer { response, route: seen.route.take() })
 }
 
 /// The whole body, bounded in bytes and in time.
@@ -145,13 +153,6 @@ async fn read(app: &App, body: Incoming) -> Result<Bytes, Error> {
         Ok(Err(_)) => Err(Error::Malformed("The body broke off.".into())),
         Err(_) => Err(Error::Malformed("The body took too long to arrive.".into())),
     }
-}
-
-/// Somebody is trying: for whoever reads the log and the metrics.
-fn tell(rule: &filter::Rule, id: RequestId, source: IpAddr) {
-    let mode = rule.mode.as_str();
-    metrics::counter!("dinehub_filter_hits_total", "rule" => rule.id.clone(), "mode" => mode).increment(1);
-    tracing::info!(target: "filter", request_id = %id, rule = rule.id, mode, %source, "{}", rule.what);
 }
 
 /// Counts and logs by the route's pattern: paths themselves hold ids.

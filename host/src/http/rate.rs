@@ -14,8 +14,11 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     net::IpAddr,
     num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -49,13 +52,17 @@ pub struct Rates {
     routes: BTreeMap<String, Quota>,
     table: Arc<Table>,
     keys: RandomState,
+    born: Instant,
+    /// The second, counted from then, in which a refusal was last told of.
+    told_s: AtomicU64,
 }
 
 impl Default for Rates {
     /// Nobody is limited.
     fn default() -> Self {
         let (routes, table, keys) = (BTreeMap::new(), Arc::new(Table::new(1)), RandomState::new());
-        Self { exempt: Networks::default(), source: None, account: None, routes, table, keys }
+        let (born, told_s) = (Instant::now(), AtomicU64::new(0));
+        Self { exempt: Networks::default(), source: None, account: None, routes, table, keys, born, told_s }
     }
 }
 
@@ -64,7 +71,8 @@ impl Rates {
     pub fn new(exempt: Networks, source: Quota, account: Quota, routes: BTreeMap<String, Quota>) -> Setup<Self> {
         let table = Arc::new(Table::new(table::SETS));
         let (source, account) = (Limiter::find("source", source, &table)?, Limiter::find("account", account, &table)?);
-        Ok(Self { exempt, source, account, routes, table, keys: RandomState::new() })
+        let (keys, born, told_s) = (RandomState::new(), Instant::now(), AtomicU64::new(0));
+        Ok(Self { exempt, source, account, routes, table, keys, born, told_s })
     }
 
     /// The limit of a route of its own: what the operator says, or else what its plugin says.
@@ -84,7 +92,7 @@ impl Rates {
     #[must_use]
     pub fn begin(&self, source: IpAddr) -> Standing<'_> {
         let is_limited = !self.exempt.contain(source);
-        Standing { rates: self, source, is_limited, tightest: None }
+        Standing { rates: self, source, is_limited, tightest: None, refused: None }
     }
 }
 
@@ -95,6 +103,7 @@ pub struct Standing<'r> {
     source: IpAddr,
     is_limited: bool,
     tightest: Option<(&'r Limiter, Left)>,
+    refused: Option<(&'static str, u64)>,
 }
 
 /// What is left of a quota, and when all of it is there again or, if nothing is left, the next one.
@@ -109,6 +118,14 @@ impl<'r> Standing<'r> {
     #[must_use]
     pub fn source(&self) -> IpAddr {
         self.source
+    }
+
+    /// Which limit refused and for how long, for the audit: once a second, because a flood that is refused must not become
+    /// a flood of events. The metrics count every one.
+    #[must_use]
+    pub fn refusal_to_tell(&self) -> Option<(&'static str, u64)> {
+        let now_s = self.rates.born.elapsed().as_secs() + 1;
+        self.refused.filter(|_| self.rates.told_s.swap(now_s, Relaxed) != now_s)
     }
 
     /// Before anything is looked up: what comes from one source, whoever it says it is.
@@ -138,7 +155,8 @@ impl<'r> Standing<'r> {
         let (allowed, left) = match left {
             Ok(left) => (Ok(()), left),
             Err(retry_after_s) => {
-                metrics::counter!("dinehub_throttled_total", "by" => limiter.name.clone()).increment(1);
+                metrics::counter!("dinehub_throttled_total", "by" => limiter.name).increment(1);
+                self.refused = Some((limiter.name, retry_after_s));
                 (Err(Error::Throttled { retry_after_s }), Left { requests: 0, reset_s: retry_after_s })
             }
         };
@@ -159,7 +177,7 @@ impl<'r> Standing<'r> {
 
 /// One quota, over all keys.
 pub struct Limiter {
-    name: String,
+    name: &'static str,
     policy: HeaderValue,
     burst: u32,
     each: Duration,
@@ -167,11 +185,11 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    fn find(name: &str, quota: Quota, table: &Arc<Table>) -> Setup<Option<Self>> {
+    fn find(name: &'static str, quota: Quota, table: &Arc<Table>) -> Setup<Option<Self>> {
         if quota.per_minute == 0 { Ok(None) } else { Self::new(name, quota, table).map(Some) }
     }
 
-    fn new(name: &str, quota: Quota, table: &Arc<Table>) -> Setup<Self> {
+    fn new(name: &'static str, quota: Quota, table: &Arc<Table>) -> Setup<Self> {
         let Quota { burst, per_minute } = quota;
         let each = Duration::from_secs(60).checked_div(per_minute).unwrap_or_default();
         let of = governor::Quota::with_period(each).zip(NonZeroU32::new(burst));
@@ -182,7 +200,7 @@ impl Limiter {
         let window_s = (each * burst.get()).as_secs().max(1);
         let policy = HeaderValue::try_from(format!("\"{name}\";q={burst};w={window_s}")).map_err(Fault::at("rate"))?;
         let gcra = RateLimiter::new(of.allow_burst(burst), table::Shared(Arc::clone(table)), DefaultClock::default());
-        Ok(Self { name: name.to_owned(), policy, burst: burst.get(), each, gcra })
+        Ok(Self { name, policy, burst: burst.get(), each, gcra })
     }
 
     /// Takes one from what `key` has left, or says after how many seconds there is one.
@@ -256,6 +274,20 @@ mod tests {
         let mut headers = HeaderMap::new();
         rates.begin("10.0.0.1".parse().unwrap()).write(&mut headers);
         assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_refusals_is_told_of_once_a_second() {
+        let rates = rates(1, 9);
+        asks(&rates, "203.0.113.7").unwrap();
+        let mut told = 0;
+        for _ in 0..1_000 {
+            let mut standing = rates.begin("203.0.113.7".parse().unwrap());
+            assert!(standing.refusal_to_tell().is_none(), "nothing was refused yet");
+            standing.ask_source().unwrap_err();
+            told += usize::from(standing.refusal_to_tell().is_some_and(|(limit, _)| limit == "source"));
+        }
+        assert!((1..100).contains(&told), "{told}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header, request::Parts};
 use bytes::Bytes;
 
 use super::serve::Peer;
-use crate::{error::Error, id::RequestId};
+use crate::{audit::event::By, error::Error, id::RequestId};
 
 /// Path parameters by name, still percent-encoded.
 pub type Params<'p> = matchit::Params<'p, 'p>;
@@ -18,6 +18,8 @@ pub struct Request<'r> {
     pub peer: Peer,
     /// The address that this request counts for: the peer's, or what a trusted proxy says.
     pub source: IpAddr,
+    /// Whom the audit names for what it does.
+    pub by: By,
     pub parts: &'r Parts,
     pub params: Params<'r>,
     pub body: &'r Bytes,
