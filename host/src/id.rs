@@ -58,6 +58,11 @@ uuid_id!(
     Uuid::now_v7()
 );
 uuid_id!(
+    /// One login on one device; its tokens carry it (`sid`).
+    SessionId,
+    Uuid::now_v7()
+);
+uuid_id!(
     /// One HTTP request; echoed as `x-request-id` and in every problem.
     RequestId,
     of_request()

@@ -6,18 +6,21 @@
 //!
 //! ```text
 //!   headers ─▶ actor ─▶ token (HS256, strict claims) ─▶ revocation (memory ◀─ LISTEN + poll ◀─ PostgreSQL) ─▶ Actor
-//!   e-mail, password ─▶ throttle ─▶ password (Argon2id) ─▶ account ─▶ token
+//!   e-mail, password ─▶ throttle ─▶ password (Argon2id) ─▶ account ─▶ session ─▶ token
 //! ```
 //!
-//! Accounts live in [`account`]; every event that must end tokens raises the account's epoch there.
+//! Accounts live in [`account`], where they are logged in in [`session`]. Ending a session ends its tokens; every event that
+//! must end all tokens of an account raises the account's epoch.
 
 pub mod account;
 pub mod actor;
 pub mod clock;
 pub mod email;
+pub mod login;
 pub mod name;
 pub mod password;
 pub mod revocation;
+pub mod session;
 pub mod throttle;
 pub mod token;
 
@@ -30,6 +33,7 @@ use self::{
     clock::Clock,
     password::Passwords,
     revocation::Revocations,
+    session::Uses,
     throttle::{Throttle, Waits},
     token::Tokens,
 };
@@ -84,6 +88,7 @@ struct Inner {
     tokens: ArcSwap<Tokens>,
     passwords: Passwords,
     revocations: Revocations,
+    uses: Uses,
     throttle: Throttle,
 }
 
@@ -99,6 +104,7 @@ impl Identity {
             tokens: ArcSwap::from_pointee(tokens),
             passwords: Passwords::new(policy.hash_wait).await?,
             throttle: Throttle::new(pool.clone(), policy.waits),
+            uses: Uses::follow(pool.clone()),
             revocations,
             policy,
             pool,

@@ -7,6 +7,8 @@
 pub mod ring;
 pub mod vault;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
@@ -40,7 +42,8 @@ pub fn sign(ring: &Ring, message: &[u8]) -> String {
 pub fn is_signed(ring: &Ring, message: &[u8], signature: &str) -> bool {
     let Ok(signature) = hex::decode(signature) else { return false };
     let by = |key: &Key| hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret()), message, &signature);
-    std::iter::once(&ring.current).chain(&ring.verifying).any(|key| by(key).is_ok())
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    ring.keys().filter(|key| !key.is_over(now_s)).any(|key| by(key).is_ok())
 }
 
 /// Fills `bytes` from the operating system's generator.
@@ -81,8 +84,10 @@ mod tests {
         let signature = sign(&old, b"message");
         let mut ring = Ring::of(Key::generate("new").unwrap());
         assert!(!is_signed(&ring, b"message", &signature));
-        ring.verifying.push(old.current);
+        ring.verifying.push(old.current.clone());
         assert!(is_signed(&ring, b"message", &signature));
+        ring.verifying = vec![old.current.until(1)];
+        assert!(!is_signed(&ring, b"message", &signature), "its overlap has ended");
         assert_ne!(sign(&ring, b"message"), signature, "only the current one signs");
     }
 }

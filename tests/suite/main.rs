@@ -16,6 +16,7 @@ mod vault;
 mod token;
 mod account;
 mod revocation;
+mod session;
 mod access;
 
 mod privilege;

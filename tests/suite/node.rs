@@ -10,9 +10,9 @@ use std::{
 
 use dinehub::{
     database::target::Target,
-    error::Error,
+    error::{Error, Unproven},
     id::Role,
-    identity::{Identity, Policy, account::NewAccount, account::Session, actor::Actor},
+    identity::{Identity, Policy, account::NewAccount, actor::Actor, login::Pass},
     secret::ring::{Key, Ring},
 };
 use harness::database::{Database, connect};
@@ -81,12 +81,12 @@ pub(crate) fn anna() -> NewAccount {
 }
 
 /// Registers Anna and logs her in.
-pub(crate) async fn anna_at(node: &Identity) -> Session {
+pub(crate) async fn anna_at(node: &Identity) -> Pass {
     node.register(anna()).await.unwrap();
     login(node).await
 }
 
-pub(crate) async fn login(node: &Identity) -> Session {
+pub(crate) async fn login(node: &Identity) -> Pass {
     node.login("anna@example.org", PASSWORD.into(), HOME).await.unwrap()
 }
 
@@ -96,8 +96,13 @@ pub(crate) fn bearer(token: &SecretString) -> HeaderMap {
     HeaderMap::from_iter([(AUTHORIZATION, value)])
 }
 
+/// Whether a pass was taken back.
+pub(crate) fn is_revoked(node: &Identity, pass: &Pass) -> bool {
+    matches!(actor(node, pass), Err(Error::Unauthenticated(Unproven::Revoked)))
+}
+
 /// Who a session is at a node.
-pub(crate) fn actor(node: &Identity, session: &Session) -> Result<Actor, Error> {
+pub(crate) fn actor(node: &Identity, session: &Pass) -> Result<Actor, Error> {
     node.actor(&bearer(&session.access.text))
 }
 

@@ -9,19 +9,15 @@ use std::{
 
 use dinehub::{
     database::local::Cluster,
-    error::{Error, Unproven},
-    identity::{Identity, Policy, account::Session, clock::Clock},
+    error::Error,
+    identity::{Identity, Policy, clock::Clock, login::Pass},
     secret::ring::{Key, Ring},
 };
 use harness::database::connect;
 
-use crate::node::{Ground, actor, anna_at, eventually, login, migrate, pool, role};
+use crate::node::{Ground, actor, anna_at, eventually, is_revoked, login, migrate, pool, role};
 
-fn is_revoked(node: &Identity, session: &Session) -> bool {
-    matches!(actor(node, session), Err(Error::Unauthenticated(Unproven::Revoked)))
-}
-
-fn is_stale(node: &Identity, session: &Session) -> bool {
+fn is_stale(node: &Identity, session: &Pass) -> bool {
     matches!(actor(node, session), Err(Error::Unavailable(_)))
 }
 
@@ -99,7 +95,7 @@ async fn the_log_keeps_hashes_only() {
     let session = anna_at(&node).await;
     node.logout(&actor(&node, &session).unwrap()).await.unwrap();
     let admin = connect(&ground.database.admin()).await;
-    let rows = admin.query("select octet_length(token_hash), account_id is null from dinehub.revocation", &[]).await;
+    let rows = admin.query("select octet_length(session_hash), account_id is null from dinehub.revocation", &[]).await;
     let row = &rows.unwrap()[0];
     assert_eq!((row.get::<_, i32>(0), row.get::<_, bool>(1)), (32, true));
 }

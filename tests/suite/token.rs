@@ -1,13 +1,20 @@
 //! Tokens under attack: every mutation of a good token is refused, and the good one next to it is not.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use dinehub::{
     error::Unproven,
-    id::AccountId,
+    id::{AccountId, SessionId},
     identity::{
         Policy,
-        token::{Kind, LIFETIME_S_MAX, Tokens},
+        clock::Clock,
+        login::Pass,
+        token::{Assurance, Holder, Kind, LIFETIME_S_MAX, PENDING_S_MAX, Tokens},
     },
     secret::ring::{Key, Ring},
 };
@@ -33,7 +40,7 @@ impl Forge {
     }
 
     fn good(&self) -> String {
-        let issued = self.tokens.issue(Kind::Access, AccountId::fresh(), 3, &[role("USER")], NOW_S).unwrap();
+        let issued = self.tokens.issue(Kind::Access, &holder(), NOW_S).unwrap();
         issued.text.expose_secret().to_owned()
     }
 
@@ -54,6 +61,17 @@ impl Forge {
     }
 }
 
+fn holder() -> Holder {
+    Holder {
+        account: AccountId::fresh(),
+        session: SessionId::fresh(),
+        epoch: 3,
+        roles: [role("USER")].into(),
+        assurance: Assurance::Pwd,
+        proved_s: NOW_S,
+    }
+}
+
 fn header() -> Value {
     json!({"alg": "HS256", "typ": "JWT", "kid": "2026-11"})
 }
@@ -61,6 +79,7 @@ fn header() -> Value {
 fn claims() -> Value {
     json!({
         "iss": "dinehub", "aud": "dinehub-api", "sub": AccountId::fresh(), "jti": AccountId::fresh(), "typ": "access",
+        "sid": SessionId::fresh(), "acr": "pwd", "auth_time": NOW_S,
         "iat": NOW_S, "nbf": NOW_S, "exp": NOW_S + 3600, "epoch": 0, "roles": ["USER"],
     })
 }
@@ -194,6 +213,10 @@ fn claims_out_of_range_are_refused() {
         ("aud", json!(["dinehub-api"])),
         ("sub", json!("anna")),
         ("jti", json!("1")),
+        ("sid", json!("1")),
+        ("acr", json!("none")),
+        ("acr", json!(["mfa"])),
+        ("auth_time", json!(NOW_S + 1)),
         ("epoch", json!(-1)),
         ("roles", json!(["admin"])),
         ("roles", json!("ADMIN")),
@@ -219,14 +242,23 @@ fn another_nodes_clock_may_be_five_seconds_ahead() {
 #[test]
 fn one_kind_of_token_is_never_another() {
     let forge = Forge::new();
-    let kinds = [Kind::Access, Kind::MfaPending, Kind::Reset];
+    let kinds = [Kind::Access, Kind::MfaPending];
     for made in kinds {
-        let issued = forge.tokens.issue(made, AccountId::fresh(), 0, &[], NOW_S).unwrap();
+        let issued = forge.tokens.issue(made, &holder(), NOW_S).unwrap();
         for asked in kinds {
             let answer = forge.tokens.verify(issued.text.expose_secret(), asked, NOW_S);
             assert_eq!(answer.is_ok(), made == asked, "{made:?} as {asked:?}");
         }
     }
+}
+
+#[test]
+fn the_second_step_of_a_login_is_not_waited_for_long() {
+    let forge = Forge::new();
+    let pending = forge.tokens.issue(Kind::MfaPending, &holder(), NOW_S).unwrap();
+    let at = |now_s| forge.tokens.verify(pending.text.expose_secret(), Kind::MfaPending, now_s).map(drop);
+    assert_eq!(at(NOW_S + PENDING_S_MAX - 1), Ok(()));
+    assert_eq!(at(NOW_S + PENDING_S_MAX), Err(Unproven::Expired));
 }
 
 #[test]
@@ -331,20 +363,39 @@ async fn a_bad_credential_is_never_the_same_as_none() {
     assert!(node.actor(&HeaderMap::new()).unwrap().is_anonymous());
 }
 
+/// The id of the key that signed a token.
+fn kid(pass: &Pass) -> Value {
+    let header = pass.access.text.expose_secret().split('.').next().unwrap().to_owned();
+    serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()["kid"].clone()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn an_old_key_verifies_never_signs_and_dies() {
+async fn an_old_key_verifies_never_signs_and_dies_at_the_end_of_the_overlap() {
+    let ground = Ground::fresh().await;
+    let now_s = Arc::new(AtomicU64::new(NOW_S));
+    let policy = Policy { clock: Clock::hand(now_s.clone()), newcomer: vec![role("USER")], ..Policy::default() };
+    let node = ground.node_with(&ground.ring, policy).await;
+    let old = anna_at(&node).await;
+    let rotated = ground.ring.rotate(Key::generate("2027-02").unwrap(), NOW_S + 600);
+    node.rotate(&rotated).unwrap();
+    let new = login(&node).await;
+    assert_eq!((kid(&old), kid(&new)), (json!("2026-11"), json!("2027-02")));
+    assert!(actor(&node, &old).is_ok() && actor(&node, &new).is_ok());
+    now_s.store(NOW_S + 599, Ordering::Release);
+    assert!(actor(&node, &old).is_ok(), "to the last second");
+    now_s.store(NOW_S + 600, Ordering::Release);
+    assert_eq!(actor(&node, &old).unwrap_err().status(), 401, "the overlap has ended, and nobody did anything");
+    assert!(actor(&node, &new).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_key_taken_out_of_the_ring_is_dead_at_once() {
     let ground = Ground::fresh().await;
     let node = ground.node().await;
     let old = anna_at(&node).await;
-    let rotated = ground.ring.rotate(Key::generate("2027-02").unwrap());
+    let rotated = ground.ring.rotate(Key::generate("2027-02").unwrap(), u64::MAX);
     node.rotate(&rotated).unwrap();
     let new = login(&node).await;
-    let kid = |session: &dinehub::identity::account::Session| {
-        let header = session.access.text.expose_secret().split('.').next().unwrap().to_owned();
-        serde_json::from_slice::<Value>(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap()["kid"].clone()
-    };
-    assert_eq!((kid(&old), kid(&new)), (json!("2026-11"), json!("2027-02")));
-    assert!(actor(&node, &old).is_ok() && actor(&node, &new).is_ok());
     node.rotate(&Ring::of(rotated.current.clone())).unwrap();
     assert_eq!(actor(&node, &old).unwrap_err().status(), 401, "its key is gone");
     assert!(actor(&node, &new).is_ok());

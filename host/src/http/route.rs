@@ -4,6 +4,7 @@ pub mod admin;
 pub mod auth;
 pub mod docs;
 pub mod health;
+pub mod session;
 
 use axum::{
     body::Body,
@@ -41,7 +42,8 @@ pub struct Action {
 /// Every route of the host.
 #[must_use]
 pub fn all(roles: &RoleTable) -> Vec<Route> {
-    auth::routes().into_iter().chain(admin::routes(roles)).chain(docs::routes()).collect()
+    let account = auth::routes().into_iter().chain(session::routes());
+    account.chain(admin::routes(roles)).chain(docs::routes()).collect()
 }
 
 /// One route of the host.

@@ -1,4 +1,4 @@
-//! Accounts: register, log in, log out, and the acts that end tokens.
+//! Accounts: opened, found, given roles.
 //!
 //! Registering tells whether an address is taken (409 `email_is_taken`): a client needs to know, and until addresses are
 //! verified by e-mail there is no other way to tell it. Logging in tells nothing: a wrong password and an unknown address
@@ -6,7 +6,7 @@
 //!
 //! Every write is one statement, so that a request that goes away leaves no transaction open.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::fmt;
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -14,15 +14,7 @@ use serde::{Serialize, Serializer};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{
-    Identity,
-    actor::Actor,
-    email::Email,
-    name,
-    password::Verdict,
-    token::{Issued, Kind, LEEWAY_S, LIFETIME_S_MAX},
-    unavailable,
-};
+use super::{Identity, actor::Actor, email::Email, name, unavailable};
 use crate::{
     error::{Error, Unproven},
     id::{AccountId, Role},
@@ -50,38 +42,22 @@ pub struct Account {
     pub created_at: Timestamp,
 }
 
-/// A login that went well.
-#[derive(Debug)]
-pub struct Session {
-    pub account: Account,
-    pub access: Issued,
-    /// Seconds from now until the token expires.
-    pub expires_in_s: u64,
-}
-
 #[derive(FromRow)]
-struct Row {
-    id: Uuid,
+pub(super) struct Row {
+    pub(super) id: Uuid,
     email: String,
     name: String,
     roles: Vec<String>,
     created_us: i64,
 }
 
-/// What a login needs besides.
-#[derive(FromRow)]
-struct Credential {
-    #[sqlx(flatten)]
-    row: Row,
-    password_hash: String,
-    token_epoch: i64,
-}
-
+/// The columns of a [`Row`].
 macro_rules! columns {
     () => {
         "id, email, name, roles, (extract(epoch from created_at) * 1000000)::int8 as created_us"
     };
 }
+pub(super) use columns;
 
 impl Identity {
     /// Makes an account with the roles of a newcomer.
@@ -113,57 +89,23 @@ impl Identity {
         row.try_into()
     }
 
-    /// Proves a password and gives a token. `source` is the client's address, by the configured proxy's word.
-    ///
-    /// # Errors
-    /// 401 `wrong_credentials`, whether the address is known or not; 429; 503 when no core was free to hash on.
-    pub async fn login(&self, email: &str, password: SecretString, source: IpAddr) -> Result<Session, Error> {
-        let email = Email::read(email).map_err(|_| Error::Unauthenticated(Unproven::Password))?;
-        let attempt = self.0.throttle.charge(&email, source).await?;
-        let found: Option<Credential> = sqlx::query_as(concat!(
-            "select ",
-            columns!(),
-            ", password_hash, token_epoch from dinehub.account where lower(email) = $1"
-        ))
-        .bind(email.folded())
-        .fetch_optional(&self.0.pool)
-        .await
-        .map_err(unavailable)?;
-        let stored = found.as_ref().map(|credential| credential.password_hash.clone());
-        let verdict = self.0.passwords.verify(password, stored).await?;
-        let (Some(found), Verdict::Right | Verdict::RightButStale(_)) = (found, &verdict) else {
-            return Err(Error::Unauthenticated(Unproven::Password));
-        };
-        if let Verdict::RightButStale(renewed) = &verdict {
-            self.renew(&found, renewed).await?;
-        }
-        self.0.throttle.forgive(&attempt).await?;
-        let account = Account::try_from(found.row)?;
-        let now_s = self.0.policy.clock.now_s();
-        let access = self.0.tokens.load().issue(Kind::Access, account.id, found.token_epoch, &account.roles, now_s)?;
-        Ok(Session { expires_in_s: access.expires_s.saturating_sub(now_s), account, access })
-    }
-
     /// The account behind a request.
     pub async fn me(&self, actor: &Actor) -> Result<Account, Error> {
-        let account = actor.proven()?.account;
+        let account = actor.proven()?.holder.account;
         self.find(account).await?.ok_or(Error::Unauthenticated(Unproven::Revoked))
-    }
-
-    /// Ends the token of this request, here before this returns and everywhere else within a second.
-    pub async fn logout(&self, actor: &Actor) -> Result<(), Error> {
-        self.0.revocations.end_token(actor.proven()?).await.map_err(unavailable)
-    }
-
-    /// Ends every token of the account behind this request.
-    pub async fn logout_all(&self, actor: &Actor) -> Result<(), Error> {
-        self.raise_epoch(actor.proven()?.account, None).await
     }
 
     /// Gives an account other roles and ends its tokens, which still name the old ones. Whether a role exists is for
     /// access to say. 404 when there is no such account.
     pub async fn set_roles(&self, account: AccountId, roles: &[Role]) -> Result<Account, Error> {
-        self.raise_epoch(account, Some(roles)).await?;
+        let epoch: Option<i64> = sqlx::query_scalar("select dinehub.set_roles($1, $2, to_timestamp($3))")
+            .bind(account.0)
+            .bind(names(roles))
+            .bind(self.remember_until_s())
+            .fetch_one(&self.0.pool)
+            .await
+            .map_err(unavailable)?;
+        self.0.revocations.enter_epoch(account, epoch.ok_or(Error::NotFound)?).await;
         self.find(account).await?.ok_or(Error::NotFound)
     }
 
@@ -201,33 +143,6 @@ impl Identity {
         .await
         .map_err(unavailable)?;
         rows.into_iter().map(Account::try_from).collect()
-    }
-
-    /// Remembered until the last token it ends would have expired by itself, whichever node's clock made it.
-    async fn raise_epoch(&self, account: AccountId, roles: Option<&[Role]>) -> Result<(), Error> {
-        let keep = Duration::from_secs(LIFETIME_S_MAX + LEEWAY_S);
-        let epoch: Option<i64> =
-            sqlx::query_scalar("select dinehub.raise_epoch($1, $2, now() + make_interval(secs => $3))")
-                .bind(account.0)
-                .bind(roles.map(names))
-                .bind(keep.as_secs_f64())
-                .fetch_one(&self.0.pool)
-                .await
-                .map_err(unavailable)?;
-        self.0.revocations.enter_epoch(account, epoch.ok_or(Error::NotFound)?).await;
-        Ok(())
-    }
-
-    /// Only over the hash that was just proved: a password that changed meanwhile stays.
-    async fn renew(&self, proved: &Credential, renewed: &str) -> Result<(), Error> {
-        sqlx::query("update dinehub.account set password_hash = $3 where id = $1 and password_hash = $2")
-            .bind(proved.row.id)
-            .bind(&proved.password_hash)
-            .bind(renewed)
-            .execute(&self.0.pool)
-            .await
-            .map_err(unavailable)?;
-        Ok(())
     }
 }
 

@@ -9,11 +9,11 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
     Identity,
-    token::{Kind, TokenHash, Verified},
+    token::{IdHash, Kind, Verified},
 };
 use crate::{
     error::{Error, Unproven},
-    id::{AccountId, Role},
+    id::{AccountId, Role, SessionId},
 };
 
 /// Whoever is behind a request: nobody in particular, an account that proved itself, or the host. Cheap to clone.
@@ -47,6 +47,7 @@ impl Identity {
         let now_s = self.0.policy.clock.now_s();
         let verified = self.0.tokens.load().verify(text, Kind::Access, now_s).map_err(Error::Unauthenticated)?;
         self.0.revocations.check(&verified)?;
+        self.0.uses.note(verified.holder.session);
         Ok(Actor { who: Who::User(verified) })
     }
 }
@@ -67,13 +68,13 @@ impl Actor {
     /// The account, unless it is nobody or the host.
     #[must_use]
     pub fn account(&self) -> Option<AccountId> {
-        self.verified().map(|verified| verified.account)
+        self.verified().map(|verified| verified.holder.account)
     }
 
     /// The roles the token names; what they include is access's business.
     #[must_use]
     pub fn roles(&self) -> &[Role] {
-        self.verified().map_or(&[], |verified| &verified.roles)
+        self.verified().map_or(&[], |verified| &verified.holder.roles)
     }
 
     /// Nobody in particular.
@@ -93,8 +94,14 @@ impl Actor {
 
     /// The hash of the token's id, for the log.
     #[must_use]
-    pub fn token(&self) -> Option<TokenHash> {
-        self.verified().map(|verified| verified.token)
+    pub fn token(&self) -> Option<IdHash> {
+        self.verified().map(|verified| IdHash::of(verified.token.0))
+    }
+
+    /// The session, unless it is nobody or the host.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.verified().map(|verified| verified.holder.session)
     }
 
     /// What the token proved; 401 when there was none.

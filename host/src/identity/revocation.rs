@@ -1,4 +1,4 @@
-//! Which tokens are dead before their time.
+//! Which tokens are dead before their time: those of an ended session, and those from before their account's epoch.
 //!
 //! PostgreSQL holds the log; each node holds what is unexpired of it in memory and asks only there, so a check costs
 //! nanoseconds and no request waits for the database. What keeps the two the same:
@@ -29,10 +29,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::token::{TokenHash, Verified};
+use super::token::{IdHash, Verified};
 use crate::{
     error::{Error, Unproven, chain},
-    id::AccountId,
+    id::{AccountId, SessionId},
 };
 
 const CHANNEL: &str = "dinehub_revocation";
@@ -43,14 +43,14 @@ const POLLS_A_RELOAD: u32 = 60;
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(200);
 /// Unexpired by the database's clock, with an hour to spare because clocks differ.
-const LINES: &str = "select seq, token_hash, account_id, epoch from dinehub.revocation
+const LINES: &str = "select seq, session_hash, account_id, epoch from dinehub.revocation
      where seq > $1 and expires_at > now() - interval '1 hour' order by seq";
 
 /// One line of the log.
 #[derive(sqlx::FromRow)]
 struct Line {
     seq: i64,
-    token_hash: Option<Vec<u8>>,
+    session_hash: Option<Vec<u8>>,
     account_id: Option<Uuid>,
     epoch: Option<i64>,
 }
@@ -58,15 +58,15 @@ struct Line {
 /// What is dead.
 #[derive(Default)]
 struct Dead {
-    tokens: HashSet<[u8; 32]>,
+    sessions: HashSet<[u8; 32]>,
     /// Tokens of the account from before this epoch.
     epochs: HashMap<AccountId, i64>,
 }
 
 impl Dead {
     fn add(&mut self, line: &Line) {
-        if let Some(hash) = line.token_hash.as_deref().and_then(|hash| hash.try_into().ok()) {
-            self.tokens.insert(hash);
+        if let Some(hash) = line.session_hash.as_deref().and_then(|hash| hash.try_into().ok()) {
+            self.sessions.insert(hash);
         }
         if let (Some(account), Some(epoch)) = (line.account_id, line.epoch) {
             let known = self.epochs.entry(AccountId(account)).or_insert(epoch);
@@ -123,41 +123,61 @@ impl Revocations {
     /// Whether a token that proved itself is alive.
     ///
     /// # Errors
-    /// 503 when nobody knows; 401 when it is revoked or from before its account's epoch.
+    /// 503 when nobody knows; 401 when its session was ended or it is from before its account's epoch.
     pub fn check(&self, verified: &Verified) -> Result<(), Error> {
         if self.memory.is_stale() {
             return Err(Error::Unavailable("revocations are stale".into()));
         }
         let dead = self.memory.dead.read().unwrap_or_else(PoisonError::into_inner);
-        let is_outdated = dead.epochs.get(&verified.account).is_some_and(|epoch| verified.epoch < *epoch);
-        if is_outdated || dead.tokens.contains(&verified.token.0) {
+        let holder = &verified.holder;
+        let is_outdated = dead.epochs.get(&holder.account).is_some_and(|epoch| holder.epoch < *epoch);
+        // Most nodes have no ended session to remember most of the time, and need no hash then.
+        let is_ended = || !dead.sessions.is_empty() && dead.sessions.contains(&IdHash::of(holder.session.0).0);
+        if is_outdated || is_ended() {
             return Err(Error::Unauthenticated(Unproven::Revoked));
         }
         Ok(())
     }
 
-    /// Ends one token everywhere. When this returns, it is in the database and in this node's memory.
-    pub async fn end_token(&self, verified: &Verified) -> Result<(), sqlx::Error> {
-        let TokenHash(hash) = verified.token;
-        let seq: i64 = sqlx::query_scalar("select dinehub.log_revocation($1, null, null, to_timestamp($2))")
-            .bind(hash.as_slice())
-            .bind(verified.expires_s as f64)
+    /// Ends a session of an account everywhere. When this returns, it is in the database and in this node's memory. Whether
+    /// there was one: if not, whatever ended it is in memory now, too.
+    pub async fn end_session(&self, account: AccountId, session: SessionId) -> Result<bool, sqlx::Error> {
+        let seq: Option<i64> = sqlx::query_scalar("select dinehub.end_session($1, $2)")
+            .bind(session.0)
+            .bind(account.0)
             .fetch_one(&self.memory.pool)
             .await?;
-        self.memory.enter(Line { seq, token_hash: Some(hash.to_vec()), account_id: None, epoch: None }).await;
-        Ok(())
+        match seq {
+            Some(seq) => {
+                let hash = IdHash::of(session.0).0.to_vec();
+                self.memory.enter(Line { seq, session_hash: Some(hash), account_id: None, epoch: None }).await;
+            }
+            None => self.memory.advance().await?,
+        }
+        Ok(seq.is_some())
+    }
+
+    /// Ends every other session of an account, likewise; their number.
+    pub async fn end_other_sessions(&self, account: AccountId, keep: SessionId) -> Result<i64, sqlx::Error> {
+        let ended: i64 = sqlx::query_scalar("select dinehub.end_other_sessions($1, $2)")
+            .bind(account.0)
+            .bind(keep.0)
+            .fetch_one(&self.memory.pool)
+            .await?;
+        self.memory.advance().await?;
+        Ok(ended)
     }
 
     /// Ends the tokens of an account from before `epoch` on this node; the database knows already.
     pub async fn enter_epoch(&self, account: AccountId, epoch: i64) {
-        self.memory.enter(Line { seq: 0, token_hash: None, account_id: Some(account.0), epoch: Some(epoch) }).await;
+        self.memory.enter(Line { seq: 0, session_hash: None, account_id: Some(account.0), epoch: Some(epoch) }).await;
     }
 
     /// How many are held in memory.
     #[must_use]
     pub fn count(&self) -> usize {
         let dead = self.memory.dead.read().unwrap_or_else(PoisonError::into_inner);
-        dead.tokens.len() + dead.epochs.len()
+        dead.sessions.len() + dead.epochs.len()
     }
 }
 
@@ -215,9 +235,12 @@ impl Memory {
         time::timeout(ANSWER_MAX, query).await.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
-    /// Takes out of the database what has expired, by its own clock, and attempts that were forgiven long ago.
+    /// Takes out of the database what has expired, by its own clock, sessions too, and attempts that were forgiven long ago.
     async fn prune(&self) -> Result<(), sqlx::Error> {
         sqlx::query("delete from dinehub.revocation where expires_at < now() - interval '1 hour'")
+            .execute(&self.pool)
+            .await?;
+        sqlx::query("delete from dinehub.session where expires_at < now() - interval '1 hour'")
             .execute(&self.pool)
             .await?;
         sqlx::query(

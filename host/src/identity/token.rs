@@ -15,13 +15,16 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     error::{Error, Fault, Setup, Unproven},
-    id::{AccountId, Role, TokenId},
-    secret::ring::Ring,
+    id::{AccountId, Role, SessionId, TokenId},
+    secret::ring::{Key, Ring},
 };
 
+/// How long the second step of a login may take.
+pub const PENDING_S_MAX: u64 = 300;
 /// No token is good for longer, whoever signed it: 24 hours.
 pub const LIFETIME_S_MAX: u64 = 24 * 3600;
 /// How far ahead another node's clock may be.
@@ -39,32 +42,50 @@ pub enum Kind {
     Access,
     /// The password was right, the second factor is not here yet.
     MfaPending,
-    /// Sent by e-mail; sets another password.
-    Reset,
 }
 
-/// SHA-256 of a token's id; all that is stored about one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TokenHash(pub [u8; 32]);
+/// How somebody proved who they are (`acr`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assurance {
+    /// By a password; the account has no second factor.
+    Pwd,
+    /// By a password and a second factor.
+    Mfa,
+}
 
-impl TokenHash {
+/// SHA-256 of the id of a token or a session; all that logs and the list of revocations hold of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IdHash(pub [u8; 32]);
+
+impl IdHash {
     /// The hash of one id.
     #[must_use]
-    pub fn of(id: TokenId) -> Self {
+    pub fn of(id: Uuid) -> Self {
         let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, id.0.as_bytes()).as_ref());
+        hash.copy_from_slice(digest::digest(&digest::SHA256, id.as_bytes()).as_ref());
         Self(hash)
     }
+}
+
+/// Whom a token is for, and how they proved it.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    pub account: AccountId,
+    pub session: SessionId,
+    /// The account's epoch when the token was issued.
+    pub epoch: i64,
+    pub roles: Arc<[Role]>,
+    pub assurance: Assurance,
+    /// When the last proof was given, in seconds since 1970 (`auth_time`).
+    pub proved_s: u64,
 }
 
 /// What a token proved, before anybody asked whether it was revoked.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    pub account: AccountId,
-    pub token: TokenHash,
-    /// The account's epoch when it was issued.
-    pub epoch: i64,
-    pub roles: Arc<[Role]>,
+    pub holder: Holder,
+    pub token: TokenId,
     /// Seconds since 1970.
     pub expires_s: u64,
 }
@@ -84,13 +105,16 @@ struct Claims<'a> {
     iss: &'a str,
     aud: &'a str,
     sub: AccountId,
+    sid: SessionId,
     jti: TokenId,
     typ: Kind,
+    acr: Assurance,
+    auth_time: u64,
     iat: u64,
     nbf: u64,
     exp: u64,
     epoch: i64,
-    roles: Vec<Role>,
+    roles: Arc<[Role]>,
 }
 
 /// The header, as it must be.
@@ -106,7 +130,7 @@ struct Head<'a> {
 pub struct Tokens {
     header: Header,
     signing: EncodingKey,
-    verifying: Vec<(String, DecodingKey)>,
+    verifying: Vec<(Key, DecodingKey)>,
     issuer: String,
     audience: String,
     lifetime_s: u64,
@@ -119,7 +143,7 @@ impl Tokens {
             return Err(Fault::new("token lifetime", format!("is {lifetime_s} s"))
                 .fix(format!("choose 1–{LIFETIME_S_MAX} seconds")));
         }
-        let verifying = ring.keys().map(|key| (key.id().to_owned(), DecodingKey::from_secret(key.expose_secret())));
+        let verifying = ring.keys().map(|key| (key.clone(), DecodingKey::from_secret(key.expose_secret())));
         Ok(Self {
             header: Header { kid: Some(ring.current.id().to_owned()), ..Header::new(Algorithm::HS256) },
             signing: EncodingKey::from_secret(ring.current.expose_secret()),
@@ -130,27 +154,32 @@ impl Tokens {
         })
     }
 
-    /// Signs a token for an account, with the roles it has and the epoch it is in.
-    pub fn issue(
-        &self,
-        kind: Kind,
-        account: AccountId,
-        epoch: i64,
-        roles: &[Role],
-        now_s: u64,
-    ) -> Result<Issued, Error> {
-        let expires_s = now_s.saturating_add(self.lifetime_s);
+    /// When a token of a kind, issued now, expires: seconds since 1970.
+    #[must_use]
+    pub fn expiry_s(&self, kind: Kind, now_s: u64) -> u64 {
+        now_s.saturating_add(match kind {
+            Kind::Access => self.lifetime_s,
+            Kind::MfaPending => self.lifetime_s.min(PENDING_S_MAX),
+        })
+    }
+
+    /// Signs a token.
+    pub fn issue(&self, kind: Kind, holder: &Holder, now_s: u64) -> Result<Issued, Error> {
+        let expires_s = self.expiry_s(kind, now_s);
         let claims = Claims {
             iss: &self.issuer,
             aud: &self.audience,
-            sub: account,
+            sub: holder.account,
+            sid: holder.session,
             jti: TokenId::fresh(),
             typ: kind,
+            acr: holder.assurance,
+            auth_time: holder.proved_s,
             iat: now_s,
             nbf: now_s,
             exp: expires_s,
-            epoch,
-            roles: roles.to_vec(),
+            epoch: holder.epoch,
+            roles: holder.roles.clone(),
         };
         let text = jsonwebtoken::encode(&self.header, &claims, &self.signing).map_err(Error::internal)?;
         Ok(Issued { text: SecretString::from(text), expires_s })
@@ -168,7 +197,10 @@ impl Tokens {
         if head.alg != "HS256" || head.typ != "JWT" {
             return Err(Unproven::Forged);
         }
-        let (_, key) = self.verifying.iter().find(|(id, _)| id == head.kid).ok_or(Unproven::Forged)?;
+        let (named, key) = self.verifying.iter().find(|(key, _)| key.id() == head.kid).ok_or(Unproven::Forged)?;
+        if named.is_over(now_s) {
+            return Err(Unproven::Forged);
+        }
         match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, Algorithm::HS256) {
             Ok(true) => {}
             Ok(false) | Err(_) => return Err(Unproven::Forged),
@@ -187,6 +219,7 @@ impl Tokens {
             && claims.epoch >= 0
             && claims.roles.len() <= ROLES_MAX
             && (1..=LIFETIME_S_MAX).contains(&lifetime_s)
+            && claims.auth_time <= claims.iat
             && claims.nbf <= claims.exp;
         if !is_ours {
             return Err(Unproven::Forged);
@@ -195,10 +228,15 @@ impl Tokens {
             return Err(Unproven::Expired);
         }
         Ok(Verified {
-            account: claims.sub,
-            token: TokenHash::of(claims.jti),
-            epoch: claims.epoch,
-            roles: claims.roles.into(),
+            holder: Holder {
+                account: claims.sub,
+                session: claims.sid,
+                epoch: claims.epoch,
+                roles: claims.roles,
+                assurance: claims.acr,
+                proved_s: claims.auth_time,
+            },
+            token: claims.jti,
             expires_s: claims.exp,
         })
     }
@@ -206,7 +244,7 @@ impl Tokens {
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tokens({:?} …)", self.verifying.iter().map(|(id, _)| id).collect::<Vec<_>>())
+        write!(f, "Tokens({:?} …)", self.verifying.iter().map(|(key, _)| key.id()).collect::<Vec<_>>())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A ring: the versions of one secret.
 //!
 //! The plaintext of a ring's age file is TOML. One version is `current`; those marked `verify` still prove what they
-//! once signed, until the overlap ends and they are taken out.
+//! once signed, until they are taken out, or until the moment in `until`: the end of the overlap needs nobody to be there.
 //!
 //! ```
 //! use dinehub::secret::ring::Ring;
@@ -16,6 +16,7 @@ use std::fmt;
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
@@ -32,6 +33,8 @@ const ID_BYTES_MAX: usize = 32;
 pub struct Key {
     id: String,
     bytes: SecretSlice<u8>,
+    /// Seconds since 1970 from which on it proves nothing.
+    until_s: Option<u64>,
 }
 
 impl Key {
@@ -58,7 +61,7 @@ impl Key {
             )
             .fix(format!("openssl rand -base64 {KEY_BYTES_MIN}")));
         }
-        Ok(Self { id: id.to_owned(), bytes })
+        Ok(Self { id: id.to_owned(), bytes, until_s: None })
     }
 
     /// Its bytes as text, for those who need the value itself; hexadecimal when they are no text.
@@ -66,6 +69,18 @@ impl Key {
     pub fn text(&self) -> SecretString {
         let bytes = self.bytes.expose_secret();
         SecretString::from(std::str::from_utf8(bytes).map_or_else(|_| hex::encode(bytes), str::to_owned))
+    }
+
+    /// The same key, which proves nothing any more from `until_s` on (seconds since 1970).
+    #[must_use]
+    pub fn until(self, until_s: u64) -> Self {
+        Self { until_s: Some(until_s), ..self }
+    }
+
+    /// Whether its overlap has ended.
+    #[must_use]
+    pub fn is_over(&self, now_s: u64) -> bool {
+        self.until_s.is_some_and(|until_s| until_s <= now_s)
     }
 
     /// Its name in the ring; a token carries it as `kid`.
@@ -109,6 +124,8 @@ struct Version {
     id: String,
     key: String,
     state: State,
+    /// RFC 3339, for a version that verifies.
+    until: Option<String>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -131,10 +148,10 @@ impl Ring {
         Self { current, verifying: Vec::new() }
     }
 
-    /// The key that is next, with the current one kept to verify: a rotation.
+    /// The key that is next, with the current one kept to verify until `until_s` (seconds since 1970): a rotation.
     #[must_use]
-    pub fn rotate(&self, next: Key) -> Self {
-        let mut verifying = vec![self.current.clone()];
+    pub fn rotate(&self, next: Key, until_s: u64) -> Self {
+        let mut verifying = vec![self.current.clone().until(until_s)];
         verifying.extend(self.verifying.iter().cloned());
         Self { current: next, verifying }
     }
@@ -161,11 +178,22 @@ impl Ring {
             let bytes = Zeroizing::new(STANDARD.decode(&version.key).map_err(|_| {
                 within(Fault::new(format!("version {}", version.id.escape_debug()), "the key is not base64"))
             })?);
-            let key = Key::new(&version.id, bytes.to_vec()).map_err(within)?;
+            let mut key = Key::new(&version.id, bytes.to_vec()).map_err(within)?;
+            if let Some(until) = &version.until {
+                let at: Timestamp = until.parse().map_err(|_| {
+                    within(Fault::new(format!("version {}", key.id), "`until` is no time"))
+                        .fix("write it as in `until = \"2026-12-01T00:00:00Z\"`")
+                })?;
+                key.until_s = Some(u64::try_from(at.as_second()).unwrap_or_default());
+            }
             if verifying.iter().chain(&current).any(|known| known.id == key.id) {
                 return Err(within(Fault::new(format!("version {}", key.id), "is there twice")));
             }
             match version.state {
+                State::Current if version.until.is_some() => {
+                    let fault = Fault::new(format!("version {}", key.id), "is current and has an `until`");
+                    return Err(within(fault).fix("only an older version ends by itself: `state = \"verify\"`"));
+                }
                 State::Verify => verifying.push(key),
                 State::Current if current.is_none() => current = Some(key),
                 State::Current => {
@@ -189,6 +217,8 @@ impl Ring {
             for part in ["[[version]]\nid = \"", key.id(), "\"\nkey = \"", &encoded, "\"\nstate = \"", state, "\"\n"] {
                 text.push_str(part);
             }
+            let until = key.until_s.and_then(|until_s| Timestamp::from_second(i64::try_from(until_s).ok()?).ok());
+            text.extend(until.map(|until| format!("until = \"{until}\"\n")));
         }
         SecretString::from(text)
     }
@@ -242,9 +272,20 @@ mod tests {
     #[test]
     fn a_rotated_ring_survives_writing_and_reading() {
         let old = Ring::of(Key::generate("2026-08").unwrap());
-        let ring = old.rotate(Key::generate("2026-11").unwrap());
+        let ring = old.rotate(Key::generate("2026-11").unwrap(), 1_800_000_000);
         let again = Ring::read("jwt", &ring.write()).unwrap();
         assert_eq!(again.keys().map(Key::id).collect::<Vec<_>>(), ["2026-11", "2026-08"]);
         assert_eq!(again.verifying[0].expose_secret(), old.current.expose_secret());
+        assert!(!again.verifying[0].is_over(1_799_999_999) && again.verifying[0].is_over(1_800_000_000));
+        assert!(!again.current.is_over(u64::MAX));
+    }
+
+    #[test]
+    fn only_an_older_version_ends_by_itself() {
+        let until = "until = \"2026-12-01T00:00:00Z\"\n";
+        assert!(fault(&(version("a", GOOD, "current") + until)).contains("is current"));
+        assert!(fault(&(version("a", GOOD, "verify") + "until = \"soon\"\n")).contains("no time"));
+        let two = version("a", GOOD, "current") + &version("b", &STANDARD.encode([7; 32]), "verify") + until;
+        assert!(Ring::read("jwt", &two.into()).is_ok());
     }
 }

@@ -1,18 +1,19 @@
-//! `/api/v1/auth/…`: register, log in, who am I, log out here or everywhere.
+//! `/api/v1/auth/…`: register, log in, who am I.
 
-use std::net::IpAddr;
-
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use garde::Validate;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, answer, done, operation, read, route};
+use super::{Answer, answer, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
     http::{App, request::Request, router::Route},
-    identity::account::{Account, NewAccount},
+    identity::{
+        account::{Account, NewAccount},
+        session::{Device, Origin},
+    },
     plugin::manifest::Method,
 };
 
@@ -48,18 +49,6 @@ pub fn routes() -> Vec<Route> {
                 200,
                 Some(token_schema()),
             ),
-        ),
-        post(
-            "logout",
-            Rule::Authenticated,
-            logout,
-            operation("auth.logout", TAG, "End this token, on every node", None, 204, None),
-        ),
-        post(
-            "logout-all",
-            Rule::Authenticated,
-            logout_all,
-            operation("auth.logout_all", TAG, "End every token of this account", None, 204, None),
         ),
         route(
             Method::Get,
@@ -102,29 +91,13 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Credentials { email, password } = read(&request)?;
-        let session = app.identity.login(&email, password, source(&request)).await?;
+        let session = app.identity.login(&email, password, origin(&request)).await?;
         let token = json!({
             "access_token": session.access.text.expose_secret(),
             "token_type": "Bearer",
             "expires_in": session.expires_in_s
         });
         answer(StatusCode::OK, &token)
-    })
-}
-
-fn logout<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
-    Box::pin(async move {
-        request.ensure_empty()?;
-        app.identity.logout(permit.actor()).await?;
-        Ok(done())
-    })
-}
-
-fn logout_all<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
-    Box::pin(async move {
-        request.ensure_empty()?;
-        app.identity.logout_all(permit.actor()).await?;
-        Ok(done())
     })
 }
 
@@ -135,9 +108,10 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
     })
 }
 
-/// The address an attempt is counted under: the peer's own, because no proxy is trusted yet.
-fn source(request: &Request<'_>) -> IpAddr {
-    request.peer.0.ip()
+/// Where a login comes from. The address is the peer's own, because no proxy is trusted yet.
+fn origin(request: &Request<'_>) -> Origin {
+    let device = request.parts.headers.get(header::USER_AGENT).and_then(|agent| Device::read(agent.as_bytes()));
+    Origin { source: request.peer.0.ip(), device }
 }
 
 /// An account as its owner and administrators see it.
