@@ -81,7 +81,8 @@ async fn straight(app: &Arc<App>, id: RequestId, peer: Peer, request: HttpReques
     let request = Request { id, peer, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
-        Target::Plugin(served) => forward::answer(app, served, permit, request).await?,
+        // The one box: a call's future is thousands of bytes, which each future around it would be as well, and hyper copies.
+        Target::Plugin(served) => Box::pin(forward::answer(app, served, permit, request)).await?,
     };
     Ok(Answer { response, route: Some(Arc::clone(route)) })
 }
