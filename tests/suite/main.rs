@@ -43,6 +43,8 @@ mod gate;
 mod handle;
 mod egress;
 mod sandbox;
+mod event;
+mod schedule;
 mod cancel;
 
 mod golden;

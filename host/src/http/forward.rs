@@ -42,7 +42,7 @@ pub async fn answer(
     let plugin = &served.plugin;
     let scope =
         Scope { plugin: plugin.id().as_str(), function: &served.route.function, caller: permit.actor().account() };
-    let boundary = Boundary { sealer: &app.sealer, scope };
+    let boundary = Boundary { sealer: Some(&app.sealer), scope };
     let arguments = arguments(served, &boundary, &permit, &request)?;
     let key = idempotency_key(served, request.parts)?;
     let _slot = app.registry.enter(plugin).await?;
