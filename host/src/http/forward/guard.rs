@@ -62,8 +62,8 @@ impl<'s> Condition<'s> {
         {
             return Err(Error::Forbidden(guard.denial.clone()));
         }
-        let account = permit.actor().account().map_or_else(|| "-".to_owned(), |account| account.to_string());
-        let scope = Scope::new(plugin.id().as_str(), &guard.function, &account);
+        let scope =
+            Scope { plugin: plugin.id().as_str(), function: &guard.function, caller: permit.actor().account() };
         let boundary = Boundary { sealer: boundary.sealer, scope };
         let mut reader = Reader::new(&boundary);
         let mut arguments = Vec::with_capacity(guard.sources.len());
