@@ -267,8 +267,14 @@ impl Grants {
         self.had_effect = true;
     }
 
-    /// A second function of the plugin runs in the same transaction, after the first one's store is gone.
-    pub fn begin_anew(&mut self) {
+    /// A function of a safe method runs first, in the transaction of one that writes: it writes nothing here either.
+    pub fn only_read_first(&mut self) {
+        self.mode = Mode::ReadOnly;
+    }
+
+    /// Then the one that writes, after the first one's store is gone.
+    pub fn begin_to_write(&mut self) {
+        self.mode = Mode::ReadWrite;
         self.meter.store_ended();
     }
 

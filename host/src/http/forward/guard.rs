@@ -53,8 +53,9 @@ impl<'s> Condition<'s> {
         served: &Served,
         boundary: &Boundary<'_>,
         request: &Request<'_>,
-        grants: Grants,
+        mut grants: Grants,
     ) -> Result<Grants, Error> {
+        grants.only_read_first();
         let (guard, plugin, permit) = (self.guard, &served.plugin, grants.permit());
         // To learn by a condition what one may not read would be a way around the rule.
         if let Rule::AnyOf(roles) = &guard.rule
@@ -62,8 +63,7 @@ impl<'s> Condition<'s> {
         {
             return Err(Error::Forbidden(guard.denial.clone()));
         }
-        let scope =
-            Scope { plugin: plugin.id().as_str(), function: &guard.function, caller: permit.actor().account() };
+        let scope = Scope { plugin: plugin.id().as_str(), function: &guard.function, caller: permit.actor().account() };
         let boundary = Boundary { sealer: boundary.sealer, scope };
         let mut reader = Reader::new(&boundary);
         let mut arguments = Vec::with_capacity(guard.sources.len());
@@ -84,7 +84,7 @@ impl<'s> Condition<'s> {
             grants.into_transaction().rollback();
             return Err(Error::PreconditionFailed);
         }
-        grants.begin_anew();
+        grants.begin_to_write();
         Ok(grants)
     }
 }
