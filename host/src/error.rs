@@ -88,6 +88,8 @@ pub enum Error {
     Internal(Box<dyn StdError + Send + Sync>),
     /// 503: no permit, connection or backend in time.
     Unavailable(Cow<'static, str>),
+    /// 503: an operator switched the plugin off.
+    Disabled { plugin: String },
     /// 504: the plugin or the database was too slow.
     Timeout { plugin: String, log: &'static str },
 }
@@ -121,7 +123,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Disabled { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -146,6 +148,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } => "plugin_fault",
             Self::Internal(_) => "internal",
             Self::Unavailable(_) => "unavailable",
+            Self::Disabled { .. } => "disabled",
             Self::Timeout { .. } => "timeout",
         }
     }
@@ -173,6 +176,7 @@ impl Error {
             }
             Self::Internal(_) => "The server failed; the failure is recorded.".into(),
             Self::Unavailable(_) => "The service cannot answer now; try again shortly.".into(),
+            Self::Disabled { .. } => "This feature is switched off at the moment.".into(),
             Self::Timeout { .. } => "The feature behind this path took too long.".into(),
         }
     }
@@ -184,6 +188,7 @@ impl Error {
             Self::Unauthenticated(why) => format!("{why:?}").into(),
             Self::PluginFault { plugin, log } => format!("{plugin}: {log}").into(),
             Self::Timeout { plugin, log } => format!("{plugin}: {log}").into(),
+            Self::Disabled { plugin } => format!("{plugin} is switched off here").into(),
             Self::Stopped { plugin, limit } => format!("{plugin}: stopped at its limit `{limit}`").into(),
             Self::Ungranted { plugin, import } => format!("{plugin}: `{import}` is not granted").into(),
             Self::Internal(why) => chain(why.as_ref()).into(),
@@ -202,7 +207,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Timeout { .. } => {
                 Blame::Plugin
             }
-            Self::Internal(_) | Self::Unavailable(_) => Blame::Host,
+            Self::Internal(_) | Self::Unavailable(_) | Self::Disabled { .. } => Blame::Host,
             _ => Blame::Caller,
         }
     }
@@ -211,6 +216,8 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> Level {
         match self.blame() {
+            // Somebody who operates this host meant it.
+            _ if matches!(self, Self::Disabled { .. }) => Level::INFO,
             Blame::Caller => Level::INFO,
             Blame::Plugin => Level::WARN,
             Blame::Host => Level::ERROR,
