@@ -17,4 +17,5 @@ pub mod random;
 pub mod secret;
 pub mod files;
 pub mod egress;
+pub mod mail;
 pub mod handle;
