@@ -18,4 +18,5 @@ pub mod secret;
 pub mod files;
 pub mod egress;
 pub mod mail;
+pub mod event;
 pub mod handle;

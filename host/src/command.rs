@@ -1,7 +1,9 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod background;
 pub mod db;
 pub mod dev;
+pub mod event;
 pub mod grants;
 pub mod install;
 pub mod plugin;
@@ -45,6 +47,9 @@ pub enum Command {
     /// See what plugins may touch.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// Events that were not delivered, for operators.
+    #[command(subcommand)]
+    Event(event::Command),
     /// Accounts, for operators.
     #[command(subcommand)]
     User(user::Command),
@@ -68,6 +73,7 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Db(command) => return db::run(command).await,
         Command::Plugin(command) => plugin::run(&project()?, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
+        Command::Event(command) => event::run(command).await?,
         Command::User(command) => user::run(command).await?,
     }
     Ok(ExitCode::SUCCESS)

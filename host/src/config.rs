@@ -23,6 +23,7 @@ pub struct Config {
     pub mail: Mail,
     pub plugins: Plugins,
     pub egress: Egress,
+    pub background: Background,
     pub log: Log,
 }
 
@@ -121,6 +122,21 @@ pub struct Egress {
     pub routes: BTreeMap<String, String>,
 }
 
+/// What a node does that nobody waits for: delivering events, running schedules.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Background {
+    /// Whether this node does; some node must.
+    pub enabled: bool,
+    /// How often it asks what is due, in milliseconds; a new event wakes it besides.
+    pub poll_ms: u64,
+    /// A delivery that failed so often is dead, until `dinehub event replay`.
+    pub attempts_max: u16,
+    /// The wait after the first failure, in milliseconds; each further one doubles it, up to the other.
+    pub backoff_ms: u64,
+    pub backoff_max_ms: u64,
+}
+
 /// Logs: JSON lines on standard output.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -176,6 +192,12 @@ impl Default for Plugins {
             files_directory: "plugins".into(),
             calls_max: 512,
         }
+    }
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self { enabled: true, poll_ms: 1_000, attempts_max: 12, backoff_ms: 1_000, backoff_max_ms: 900_000 }
     }
 }
 

@@ -23,3 +23,5 @@ pub mod control;
 pub mod identity;
 pub mod guest;
 pub mod usage;
+pub mod event;
+pub mod schedule;

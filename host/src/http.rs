@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct App {
     pub identity: Identity,
-    pub roles: RoleTable,
+    pub roles: Arc<RoleTable>,
     pub registry: Arc<Registry>,
     pub sealer: Sealer,
     pub router: router::Router,
@@ -63,7 +63,7 @@ impl App {
     /// Puts routes and document together from what was loaded.
     pub fn new(
         identity: Identity,
-        roles: RoleTable,
+        roles: Arc<RoleTable>,
         registry: Arc<Registry>,
         sealer: Sealer,
         bounds: Bounds,

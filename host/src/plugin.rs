@@ -3,14 +3,17 @@
 //!
 //! A plugin's way in, one file a step: [`manifest`] and `wit/` say what it wants, [`bind`] makes its statements typed,
 //! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`lock`] says what it
-//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh store.
+//! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh
+//! store. [`dispatch`] and [`schedule`] are the calls that the host makes itself.
 
+pub mod cron;
 pub mod manifest;
 pub mod shape;
 pub mod contract;
 pub mod json;
 pub mod cursor;
 pub mod value;
+pub mod event;
 pub mod bind;
 pub mod package;
 pub mod build;
@@ -20,3 +23,5 @@ pub mod lock;
 pub mod approval;
 pub mod registry;
 pub mod call;
+pub mod dispatch;
+pub mod schedule;

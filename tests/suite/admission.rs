@@ -1,6 +1,7 @@
 //! What a host refuses to load, from the artefact alone: each refusal says where, what and how to mend it, and no code of
 //! the plugin has run by then.
 
+mod event;
 mod parts;
 
 use std::{

@@ -100,6 +100,8 @@ async fn each_line_that_is_missing_is_named() {
         Kind::Policy,
         Kind::Cascade,
         Kind::Migration,
+        Kind::Event,
+        Kind::Schedule,
         Kind::Limit,
     ] {
         let desk = Desk::open().await;

@@ -45,6 +45,8 @@ mod gate;
 mod handle;
 mod egress;
 mod sandbox;
+mod event;
+mod schedule;
 mod cancel;
 
 mod golden;

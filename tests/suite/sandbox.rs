@@ -21,7 +21,7 @@ macro_rules! paired {
     };
 }
 
-paired!(echo forger glutton hands memory_bomb recursion spin start_spin state thief trap ungranted);
+paired!(deaf echo forger glutton hands herald listener memory_bomb parrot recursion spin start_spin state thief ticker trap ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -107,6 +107,10 @@ async fn leaves_memory_alone(attack: impl AsyncFn()) {
 mod attack {
     use super::*;
 
+    pub(super) async fn deaf() {
+        crate::event::a_deaf_subscriber_troubles_nobody().await;
+    }
+
     pub(super) async fn glutton() {
         if !is_alone() {
             return alone("sandbox::glutton");
@@ -137,6 +141,22 @@ mod attack {
         })
         .await;
         is_well(&server, "glutton").await;
+    }
+
+    pub(super) async fn herald() {
+        crate::event::a_flood_publishes_nothing().await;
+    }
+
+    pub(super) async fn listener() {
+        crate::event::effect_and_mark_are_one().await;
+    }
+
+    pub(super) async fn parrot() {
+        crate::event::a_chain_of_events_ends().await;
+    }
+
+    pub(super) async fn ticker() {
+        crate::schedule::a_failed_run_leaves_nothing().await;
     }
 
     pub(super) async fn hands() {

@@ -88,7 +88,9 @@ mod tests {
         let table = RoleTable::read("roles.toml", "newcomer = \"USER\"\n[role.USER]\n").unwrap();
         let rule = Rule::AnyOf(vec!["USER".parse().unwrap()]);
         let denial = Denial::route("GET", "/");
-        assert!(matches!(permit(Actor::system("event"), &rule, &table, &denial), Err(Error::Forbidden(_))));
-        assert!(permit(Actor::system("event"), &Rule::Authenticated, &table, &denial).unwrap().roles().is_empty());
+        assert!(matches!(permit(Actor::system("event", None), &rule, &table, &denial), Err(Error::Forbidden(_))));
+        assert!(
+            permit(Actor::system("event", None), &Rule::Authenticated, &table, &denial).unwrap().roles().is_empty()
+        );
     }
 }

@@ -104,6 +104,7 @@ fn refuse(grants: &mut Grants, bound: &Bound, failure: Failure) -> Val {
             error("aborted", None)
         }
         Failure::Unavailable(why) => {
+            grants.note_unserved();
             tracing::error!(target: "database", plugin = %grants.plugin(), %handle, %statement, %why, "unavailable");
             error("unavailable", None)
         }

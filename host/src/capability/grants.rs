@@ -107,6 +107,7 @@ impl Approved {
             stopped: None,
             is_to_retry: false,
             had_effect: false,
+            is_unserved: false,
         }
     }
 }
@@ -134,6 +135,7 @@ pub struct Grants {
     is_to_retry: bool,
     /// Something left the house that a rollback does not take back.
     had_effect: bool,
+    is_unserved: bool,
 }
 
 /// One use of an imported function, for [`Grants::authorize`].
@@ -215,6 +217,17 @@ impl Grants {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.mode == Mode::ReadOnly
+    }
+
+    /// The database failed the call, through no fault of the plugin's.
+    pub fn note_unserved(&mut self) {
+        self.is_unserved = true;
+    }
+
+    /// Whether the database failed the call, or asked for it to be run again: what the plugin then did is not its fault.
+    #[must_use]
+    pub fn is_unserved(&self) -> bool {
+        self.is_unserved || self.is_to_retry
     }
 
     /// Who may what.

@@ -31,6 +31,8 @@ pub struct Limits {
     pub http_calls_max: u32,
     /// Log lines one call may write.
     pub log_lines_max: u32,
+    /// Events one call may publish.
+    pub events_max: u32,
     /// Calls of this plugin that may run at once; the next waits, then is answered 503.
     pub calls_max: u32,
 }
@@ -48,6 +50,7 @@ impl Default for Limits {
             row_bytes_max: 1 << 20,
             http_calls_max: 4,
             log_lines_max: 50,
+            events_max: 20,
             calls_max: 64,
         }
     }
@@ -66,6 +69,7 @@ impl Limits {
         row_bytes_max: 8 << 20,
         http_calls_max: 50,
         log_lines_max: 1_000,
+        events_max: 200,
         calls_max: 500,
     };
 
@@ -84,7 +88,7 @@ impl Limits {
 
     /// Name and value of each, for reviewers and checks.
     #[must_use]
-    pub fn listed(&self) -> [(&'static str, u64); 11] {
+    pub fn listed(&self) -> [(&'static str, u64); 12] {
         [
             ("deadline_ms", self.deadline_ms.into()),
             ("cpu_ms", self.cpu_ms.into()),
@@ -96,6 +100,7 @@ impl Limits {
             ("row_bytes_max", self.row_bytes_max as u64),
             ("http_calls_max", self.http_calls_max.into()),
             ("log_lines_max", self.log_lines_max.into()),
+            ("events_max", self.events_max.into()),
             ("calls_max", self.calls_max.into()),
         ]
     }
@@ -110,6 +115,7 @@ pub enum Bound {
     Statements,
     Rows,
     HttpCalls,
+    Events,
     Calls,
 }
 
@@ -124,6 +130,7 @@ impl Bound {
             Self::Statements => "statements_max",
             Self::Rows => "rows_max",
             Self::HttpCalls => "http_calls_max",
+            Self::Events => "events_max",
             Self::Calls => "calls_max",
         }
     }
@@ -141,6 +148,7 @@ pub struct Meter {
     rows: u32,
     http_calls: u32,
     log_lines: u32,
+    events: u32,
     ticks: u32,
     ticks_max: u32,
     exceeded: Option<Bound>,
@@ -157,6 +165,7 @@ impl Meter {
             rows: 0,
             http_calls: 0,
             log_lines: 0,
+            events: 0,
             ticks: 0,
             ticks_max: limits.cpu_ms.div_ceil(tick_ms.max(1)).max(1),
             exceeded: None,
@@ -197,6 +206,12 @@ impl Meter {
     pub fn http_call(&mut self) -> bool {
         self.http_calls += 1;
         self.within(self.http_calls <= self.limits.http_calls_max, Bound::HttpCalls)
+    }
+
+    /// One more event; false when there were enough.
+    pub fn event(&mut self) -> bool {
+        self.events = self.events.saturating_add(1);
+        self.within(self.events <= self.limits.events_max, Bound::Events)
     }
 
     /// Whether one more log line may be written; the guest is not told when not.

@@ -18,6 +18,8 @@ pub const DEPTH_MAX: u32 = 4;
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub request: RequestId,
+    /// Events between this call and a request of somebody; 0 in a request.
+    pub hops: u32,
     path: Vec<PluginId>,
 }
 
@@ -25,7 +27,13 @@ impl Tree {
     /// A request that enters at `plugin`.
     #[must_use]
     pub fn root(request: RequestId, plugin: &PluginId) -> Self {
-        Self { request, path: vec![plugin.clone()] }
+        Self::caused(request, plugin, 0)
+    }
+
+    /// A call that the host makes at `plugin` because of an event, which is so many events from a request.
+    #[must_use]
+    pub fn caused(request: RequestId, plugin: &PluginId, hops: u32) -> Self {
+        Self { request, hops, path: vec![plugin.clone()] }
     }
 
     /// One plugin further; refused when that would be too deep or a cycle.
@@ -41,7 +49,7 @@ impl Tree {
         }
         let mut path = self.path.clone();
         path.push(plugin.clone());
-        Ok(Self { request: self.request, path })
+        Ok(Self { request: self.request, hops: self.hops, path })
     }
 }
 

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
+use super::background::Background;
 use crate::{
     access::role::RoleTable,
     capability::{
@@ -18,7 +19,7 @@ use crate::{
         handle::Opened,
         mail::{Gateway, Spool},
     },
-    config::Config,
+    config::{self, Config},
     database::{
         control, grant,
         guest::{self, Pool},
@@ -42,8 +43,6 @@ use crate::{
     secret::{self, ring::Ring, vault::Vault},
 };
 
-/// How often it is written down which grants were used.
-const RECORD_EVERY: Duration = Duration::from_secs(10);
 /// Who approves what was built on this machine, for this machine.
 const MACHINE: &str = "this-machine";
 
@@ -153,7 +152,8 @@ pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>,
 pub struct Host {
     pub app: Arc<App>,
     pub pool: Pool,
-    control: PgPool,
+    pub(super) control: PgPool,
+    pub(super) background: config::Background,
 }
 
 /// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
@@ -213,11 +213,12 @@ pub async fn host_granting(
         connections_max: config.http.connections_max,
         drain_ms: config.http.drain_ms,
     };
-    let app = App::new(identity, roles, Arc::new(registry), sealer, bounds)?;
-    Ok(Host { app: Arc::new(app), pool, control })
+    let app = App::new(identity, Arc::new(roles), Arc::new(registry), sealer, bounds)?;
+    Ok(Host { app: Arc::new(app), pool, control, background: config.background.clone() })
 }
 
-fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
+/// The host's own login, by itself: for operators' commands.
+pub fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
     let control = rings.login(place, &own::Roles::of(&place.database).control);
     control::pool(&control, config.database.control_connections_max)
 }
@@ -283,17 +284,9 @@ impl Host {
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let app = Arc::clone(&self.app);
         let service = move |request, peer| http::layers::answer(Arc::clone(&app), request, peer);
-        let recording = tokio::spawn({
-            let host = self.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(RECORD_EVERY).await;
-                    host.record_use().await;
-                }
-            }
-        });
+        let background = Background::start(self).await;
         http::serve::serve(listener, service, self.app.bounds, stop).await;
-        recording.abort();
+        drop(background);
         self.record_use().await;
     }
 

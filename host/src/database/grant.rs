@@ -102,7 +102,8 @@ impl Grant {
 
 /// Functions of the host that both logins call besides the caller's identity.
 const READER_FUNCTIONS: [&str; 4] = ["assume", "caller_id", "caller_kind", "caller_has"];
-const WRITER_FUNCTIONS: [&str; 2] = ["idempotency_claim", "idempotency_store"];
+const WRITER_FUNCTIONS: [&str; 5] =
+    ["idempotency_claim", "idempotency_store", "event_publish", "event_take", "schedule_take"];
 
 /// Every difference between what the statements ask and what the database grants. What is revoked comes first. Revoking a
 /// table's privilege takes its columns' with it: compare again after a repair.

@@ -26,12 +26,14 @@ mod connection;
 mod failure;
 mod idempotency;
 mod lease;
+mod outbox;
 mod pool;
 mod rows;
 mod transaction;
 
 pub use failure::{Failure, Uncommitted};
 pub use idempotency::Claim;
+pub use outbox::Publication;
 pub use pool::{Free, Login, Options, Pool};
 pub use rows::Rows;
 pub use transaction::{Opening, Transaction};

@@ -42,7 +42,7 @@ pub async fn answer(
     let plugin = &served.plugin;
     let account = permit.actor().account().map_or_else(|| "-".to_owned(), |account| account.to_string());
     let scope = Scope::new(plugin.id().as_str(), &served.route.function, &account);
-    let boundary = Boundary { sealer: &app.sealer, scope };
+    let boundary = Boundary { sealer: Some(&app.sealer), scope };
     let arguments = arguments(served, &boundary, &permit, &request)?;
     let key = idempotency_key(served, request.parts)?;
     let _slot = app.registry.enter(plugin).await?;

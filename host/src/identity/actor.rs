@@ -26,7 +26,7 @@ pub struct Actor {
 enum Who {
     Anonymous,
     User(Verified),
-    System(&'static str),
+    System { name: &'static str, cause: Option<AccountId> },
 }
 
 impl Identity {
@@ -59,10 +59,10 @@ fn bearer(credential: &str) -> Option<&str> {
 }
 
 impl Actor {
-    /// The host itself, calling for a reason it names. Holds no role.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the first caller is event delivery"))]
-    pub(crate) fn system(name: &'static str) -> Self {
-        Self { who: Who::System(name) }
+    /// The host itself, calling for a reason it names; `cause` is the account behind it, which lends it nothing. Holds no
+    /// role.
+    pub(crate) fn system(name: &'static str, cause: Option<AccountId>) -> Self {
+        Self { who: Who::System { name, cause } }
     }
 
     /// The account, unless it is nobody or the host.
@@ -87,8 +87,18 @@ impl Actor {
     #[must_use]
     pub fn system_name(&self) -> Option<&'static str> {
         match self.who {
-            Who::System(name) => Some(name),
+            Who::System { name, .. } => Some(name),
             Who::Anonymous | Who::User(_) => None,
+        }
+    }
+
+    /// The account behind what is done: the one that asks, or the one because of which the host calls.
+    #[must_use]
+    pub fn cause(&self) -> Option<AccountId> {
+        match &self.who {
+            Who::Anonymous => None,
+            Who::User(verified) => Some(verified.holder.account),
+            Who::System { cause, .. } => *cause,
         }
     }
 
@@ -118,7 +128,7 @@ impl Actor {
     fn verified(&self) -> Option<&Verified> {
         match &self.who {
             Who::User(verified) => Some(verified),
-            Who::Anonymous | Who::System(_) => None,
+            Who::Anonymous | Who::System { .. } => None,
         }
     }
 }

@@ -43,6 +43,8 @@ pub enum Import {
     Host(Offer),
     /// A handle that the manifest declares: a secret, a directory.
     Declared(Handle),
+    /// An event interface of its own: a call of it is a call that the host makes later, of each subscriber.
+    Event { subscribers: Vec<PluginId> },
     /// An interface that another plugin exports.
     Plugin { id: PluginId, functions: Vec<String> },
 }
@@ -61,6 +63,16 @@ impl Candidate {
             if !contract.api.contains_key(&route.function) {
                 let place = format!("{id}: [[route]] {} {:?}", route.method.as_str(), route.path);
                 return Err(Fault::new(place, format!("`api` exports no function `{}`", route.function)));
+            }
+        }
+        let schedules = contract.exports.get(&contract.schedules_interface);
+        for schedule in &package.manifest.schedules {
+            let function = &schedule.function;
+            let known = schedules.and_then(|functions| functions.get(function)).map(String::as_str);
+            if known != Some(NOTHING) {
+                let what = format!("`{}` has no `{function}: {NOTHING}`", contract.schedules_interface);
+                return Err(Fault::new(format!("{id}: [[schedule]] {function}"), what)
+                    .fix(format!("interface schedules {{ {function}: {NOTHING}; }} and `export schedules;`")));
             }
         }
         Ok(Self { package, contract })
@@ -84,6 +96,9 @@ impl Candidate {
         for (name, wanted) in &self.contract.imports {
             let import = self.import(name, wanted, &known, others)?;
             granted.insert(name.clone(), import);
+        }
+        for name in self.contract.events.subscribed.keys() {
+            self.ensure_published(name, others)?;
         }
         Ok(granted)
     }
@@ -112,9 +127,14 @@ impl Candidate {
             ensure_same(wanted, offered).map_err(refused)?;
             return Ok(Import::Declared(handle.clone()));
         }
+        if self.contract.events.published.contains_key(name) {
+            let told = others.iter().filter(|(_, other)| other.events.subscribed.contains_key(name));
+            return Ok(Import::Event { subscribers: told.map(|(id, _)| id.clone()).collect() });
+        }
         for (id, other) in others.iter().filter(|(id, _)| *id != self.id()) {
             let is_theirs = name.starts_with(&format!("dinehub:{}/", kebab(id.as_str())));
-            if is_theirs && let Some(offered) = other.exports.get(name).filter(|_| name != other.api_interface) {
+            let offered = other.offers().find(|(offer, _)| *offer == name);
+            if is_theirs && let Some((_, offered)) = offered {
                 ensure_same(wanted, offered).map_err(refused)?;
                 return Ok(Import::Plugin { id: id.clone(), functions: wanted.keys().cloned().collect() });
             }
@@ -124,6 +144,39 @@ impl Candidate {
              plugin, in that exact version",
             OFFERS.map(|offer| format!("`{}`", offer.interface)).join(", ")
         )))
+    }
+
+    /// Whether somebody publishes what this plugin subscribes to, with exactly the functions that it has for it.
+    fn ensure_published(&self, name: &str, others: &BTreeMap<PluginId, Contract>) -> Setup<()> {
+        let refused = |what: String| Fault::new(format!("{}: subscribes to `{name}`", self.id()), what);
+        let publisher = others.values().find(|other| other.events.published.contains_key(name));
+        let published = publisher.and_then(|other| other.imports.get(name)).ok_or_else(|| {
+            refused("which no installed plugin publishes".to_owned())
+                .fix("install its publisher, in that exact version, or remove the [event] table and the export")
+        })?;
+        let own = self.contract.exports.get(name);
+        own.map_or_else(|| Err("is not exported".to_owned()), |own| ensure_same(published, own)).map_err(refused)
+    }
+
+    /// The lines of the lock that say what events it publishes, and by which functions it is told of others'.
+    #[must_use]
+    pub fn event_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let manifest = &self.package.manifest;
+        for (name, spec) in &manifest.events {
+            let interface = manifest.event_interface(name, spec);
+            if spec.publish {
+                let order = spec.key.as_ref().map(|key| format!(", in the order of each {key}")).unwrap_or_default();
+                lines.push(format!("publish {interface}{order}"));
+            } else {
+                let functions = self.contract.exports.get(&interface).into_iter().flatten();
+                let outbound = if spec.outbound { ", calls out first" } else { "" };
+                lines.extend(
+                    functions.map(|(name, signature)| format!("subscribe {interface} {name}: {signature}{outbound}")),
+                );
+            }
+        }
+        lines
     }
 
     /// Compiles the component and links exactly what was granted.
@@ -143,12 +196,21 @@ impl Candidate {
                 }
                 Import::Host(offer) => (offer.link)(&mut linker)?,
                 Import::Declared(handle) => handle.link(&mut linker, self.id())?,
+                Import::Event { subscribers } => {
+                    let events = self.contract.events.published.get(name).into_iter().flatten();
+                    let functions = events.map(|(function, event)| (function.clone(), event.encoder()));
+                    let subscribers: Vec<String> = subscribers.iter().map(ToString::to_string).collect();
+                    capability::event::link(&mut linker, name, functions, &subscribers)?;
+                }
                 Import::Plugin { id, functions } => capability::call::link(&mut linker, id, name, functions)?,
             }
         }
         linker.instantiate_pre(&component).map_err(fault)
     }
 }
+
+/// The signature of a function that takes and gives nothing.
+const NOTHING: &str = "func()";
 
 /// What a plugin's imports are compared with.
 struct Known {

@@ -79,6 +79,9 @@ async fn enter(
     Ok(results.pop())
 }
 
+/// Said of a plugin that gave up because a statement could not be run.
+const UNSERVED: &str = "the database failed the call, or another transaction was in its way";
+
 /// Whose fault a call's end is: a host function's word first, then the bound it ran into, then the trap itself.
 fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
     if let Some(stopped) = grants.take_stop() {
@@ -88,12 +91,34 @@ fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
         grants.stop_at_bound();
         return grants.take_stop().unwrap_or_else(|| Error::internal("a bound without a reason"));
     }
+    if grants.is_unserved() {
+        return Error::Unavailable(UNSERVED.into());
+    }
     let plugin = grants.plugin().to_string();
     let log = match error.downcast_ref::<Trap>() {
         Some(trap) => format!("trapped: {trap}"),
         None => format!("failed: {error:#}"),
     };
     Error::PluginFault { plugin, log }
+}
+
+/// Whether a call that the host made itself came to its end. A problem that the function gave is its failure.
+pub fn ensure_done(plugin: &Plugin, answer: Answer) -> Result<Grants, Error> {
+    let Answer { value, grants } = answer;
+    if grants.is_unserved() {
+        return Err(Error::Unavailable(UNSERVED.into()));
+    }
+    match value {
+        Some(Val::Result(Err(problem))) => {
+            Err(Error::PluginFault { plugin: plugin.id().to_string(), log: format!("refused: {problem:?}") })
+        }
+        _ => Ok(grants),
+    }
+}
+
+/// Ends such a call: what it wrote lasts, or nothing does.
+pub async fn keep(plugin: &Plugin, grants: Grants) -> Result<(), Error> {
+    grants.into_transaction().commit().await.map_err(|why| uncommitted(plugin.id(), why))
 }
 
 /// A call from another plugin: same caller, own store, own read-only transaction; its value goes back whole.
@@ -124,6 +149,8 @@ pub fn unserved(plugin: &PluginId, failure: Failure) -> Error {
         Failure::Unavailable(why) => Error::Unavailable(why.into()),
         Failure::Timeout => Error::Unavailable("the database was too slow".into()),
         Failure::Retry => Error::Unavailable("another transaction was in the way".into()),
+        // A statement of the plugin's had failed before, and it went on.
+        Failure::Aborted => uncommitted(plugin, Uncommitted::Refused),
         other => Error::Internal(format!("{plugin}: {other:?}").into()),
     }
 }

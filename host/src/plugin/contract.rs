@@ -10,6 +10,7 @@ use wit_component::DecodedWasm;
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
 
 use super::{
+    event::Events,
     manifest::Manifest,
     shape::{Shape, Shaper, snake},
 };
@@ -26,6 +27,10 @@ pub struct Contract {
     pub imports: BTreeMap<String, Interface>,
     /// Every exported interface, by exact name.
     pub exports: BTreeMap<String, Interface>,
+    /// The event interfaces that its manifest declares.
+    pub events: Events,
+    /// What the interface with the functions of its schedules must be called: `dinehub:ordering/schedules@1.0.0`.
+    pub schedules_interface: String,
 }
 
 /// Signatures by function name.
@@ -71,7 +76,22 @@ pub fn read(manifest: &Manifest, component: &[u8]) -> Setup<Contract> {
         endpoints.insert(function.name.clone(), reader.endpoint(function, &mut shaper)?);
     }
     shaper.ensure_all_used().map_err(|fault| fault.within(place))?;
-    Ok(Contract { api: endpoints, api_interface: suffix, imports, exports })
+    let world = resolve.worlds.get(world).ok_or_else(|| Fault::new(place, "has no world"))?;
+    let events = Events::read(&resolve, world, manifest)?;
+    let schedules_interface = format!("dinehub:{}/schedules@{}", kebab(place), manifest.version);
+    Ok(Contract { api: endpoints, api_interface: suffix, imports, exports, events, schedules_interface })
+}
+
+impl Contract {
+    /// The interfaces that other plugins may call: not `api`, nor what only the host calls.
+    pub fn offers(&self) -> impl Iterator<Item = (&String, &Interface)> {
+        let is_hosts = |name: &String| {
+            *name == self.api_interface
+                || *name == self.schedules_interface
+                || self.events.subscribed.contains_key(name)
+        };
+        self.exports.iter().filter(move |(name, _)| !is_hosts(name))
+    }
 }
 
 /// The signatures of every interface in WIT source text; `dependencies` are pushed first.

@@ -94,6 +94,10 @@ pub enum Kind {
     Migration,
     /// A handle that is declared: a secret and its use, a directory.
     Handle,
+    /// An event that it publishes, or a function by which it is told of another's.
+    Event,
+    /// A function that the host calls, and when.
+    Schedule,
     Limit,
 }
 
@@ -110,6 +114,8 @@ impl fmt::Display for Kind {
             Self::Cascade => "cascade",
             Self::Migration => "migration",
             Self::Handle => "handle",
+            Self::Event => "event",
+            Self::Schedule => "schedule",
             Self::Limit => "limit",
         })
     }
@@ -129,13 +135,11 @@ impl Block {
                 &mut functions(name).map(|(function, signature)| format!("{name} {function}: {signature}")),
             );
         }
-        for (name, interface) in &candidate.contract.exports {
-            if *name != candidate.contract.api_interface {
-                add(
-                    Kind::Offer,
-                    &mut interface.iter().map(|(function, signature)| format!("{name} {function}: {signature}")),
-                );
-            }
+        for (name, interface) in candidate.contract.offers() {
+            add(
+                Kind::Offer,
+                &mut interface.iter().map(|(function, signature)| format!("{name} {function}: {signature}")),
+            );
         }
         for route in &manifest.routes {
             let path = format!("{} {}{}", route.method.as_str(), manifest.prefix(), route.path);
@@ -157,7 +161,9 @@ impl Block {
         );
         let handles = manifest.declared().handles();
         add(Kind::Handle, &mut handles.iter().flat_map(Handle::lines));
-        add(Kind::Limit, &mut manifest.limits.listed().into_iter().map(|(name, value)| format!("{name} {value}")));
+        add(Kind::Event, &mut candidate.event_lines().into_iter());
+        add(Kind::Schedule, &mut manifest.schedules.iter().map(|one| format!("{} {}", one.function, one.cron)));
+        add(Kind::Limit, &mut manifest.limits_listed().map(|(name, value)| format!("{name} {value}")));
         grants.retain(|_, lines| !lines.is_empty());
         Self {
             id: manifest.id.clone(),

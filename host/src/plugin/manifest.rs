@@ -8,9 +8,10 @@ use std::{
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use super::cron::Cron;
 use crate::{
     access::policy::Rule,
-    capability::{egress, files, handle::Declared, limit::Limits, secret},
+    capability::{egress, event, files, handle::Declared, limit::Limits, secret},
     error::{Fault, Setup},
     id::{PluginId, Role},
 };
@@ -38,6 +39,12 @@ pub struct Manifest {
     /// Origins it may send requests to, by name.
     #[serde(default, rename = "http")]
     pub hosts: BTreeMap<String, egress::Spec>,
+    /// Events it publishes or subscribes to, by name.
+    #[serde(default, rename = "event")]
+    pub events: BTreeMap<String, event::Spec>,
+    /// When the host calls which functions of its interface `schedules`.
+    #[serde(default, rename = "schedule")]
+    pub schedules: Vec<Schedule>,
     #[serde(default, rename = "route")]
     pub routes: Vec<Route>,
     /// By `record.field` or `function.parameter`, in kebab case as in the WIT.
@@ -46,6 +53,16 @@ pub struct Manifest {
     /// Codes of `conflict` problems with the sentence that explains each; for the documentation.
     #[serde(default, rename = "conflict")]
     pub conflicts: BTreeMap<String, String>,
+}
+
+/// When the host calls a function that takes and gives nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Minute, hour, day, month, weekday, in UTC.
+    pub cron: String,
+    /// Of the exported interface `schedules`, in kebab case.
+    pub function: String,
 }
 
 /// One method and path, and the function of `api` that answers it.
@@ -134,6 +151,20 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| Fault::new(place, error.to_string()))?;
         manifest.limits.ensure_within_host().map_err(|fault| fault.within(place))?;
         manifest.declared().ensure_sound().map_err(|fault| fault.within(place))?;
+        for (name, spec) in &manifest.events {
+            spec.ensure_sound(name).map_err(|fault| fault.within(place))?;
+        }
+        let mut scheduled = BTreeSet::new();
+        for Schedule { cron, function } in &manifest.schedules {
+            let refused = |what: String| Err(Fault::new(format!("{place}: [[schedule]] {function}"), what));
+            if let Err(what) = Cron::parse(cron) {
+                return refused(format!("cron = {cron:?} {what}"))
+                    .map_err(|fault| fault.fix(r#"cron = "*/5 * * * *""#));
+            }
+            if !scheduled.insert(function) {
+                return refused("stands there twice".to_owned()).map_err(|fault| fault.fix("name another function"));
+            }
+        }
         for route in &manifest.routes {
             route.ensure_sound().map_err(|fault| fault.within(place))?;
         }
@@ -144,6 +175,20 @@ impl Manifest {
     #[must_use]
     pub fn declared(&self) -> Declared {
         Declared { secrets: self.secrets.clone(), files: self.files.clone(), hosts: self.hosts.clone() }
+    }
+
+    /// The exact name of the interface that an `[event.<name>]` is about.
+    #[must_use]
+    pub fn event_interface(&self, name: &str, spec: &event::Spec) -> String {
+        let kebab = |name: &str| name.replace('_', "-");
+        let own = || format!("dinehub:{}/{}@{}", kebab(self.id.as_str()), kebab(name), self.version);
+        spec.subscribe.clone().unwrap_or_else(own)
+    }
+
+    /// Name and value of each limit that says something about this plugin.
+    pub fn limits_listed(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let publishes = self.events.values().any(|spec| spec.publish);
+        self.limits.listed().into_iter().filter(move |(name, _)| publishes || *name != "events_max")
     }
 
     /// The path prefix of every route: `/api/v1/ordering`.

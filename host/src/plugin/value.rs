@@ -23,7 +23,8 @@ const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 /// What reading and writing need beside the shape.
 #[derive(Clone, Debug)]
 pub struct Boundary<'a> {
-    pub sealer: &'a Sealer,
+    /// None where no cursor can come: in events.
+    pub sealer: Option<&'a Sealer>,
     pub scope: Scope,
 }
 
@@ -189,7 +190,7 @@ impl<'a> Reader<'a> {
             },
             Format::Date if timestamp::parse_date(text).is_some() => Some(Val::String(text.to_owned())),
             Format::Date => self.wrong("must be a date like 2026-11-23 (RFC 3339)"),
-            Format::Cursor => match self.boundary.sealer.open(&self.boundary.scope, text) {
+            Format::Cursor => match self.boundary.sealer.and_then(|sealer| sealer.open(&self.boundary.scope, text)) {
                 Some(plain) => Some(Val::String(plain)),
                 None => self.wrong("is no cursor of this list"),
             },
@@ -344,7 +345,11 @@ fn is_harmless(c: char) -> bool {
 pub fn caller(permit: &Permit) -> Val {
     let actor = permit.actor();
     let Some(account) = actor.account() else {
-        return Val::Variant("anonymous".to_owned(), None);
+        if actor.is_anonymous() {
+            return Val::Variant("anonymous".to_owned(), None);
+        }
+        let cause = actor.cause().map(|account| account.to_string()).unwrap_or_default();
+        return Val::Variant("system".to_owned(), Some(Box::new(Val::String(cause))));
     };
     let roles = permit.roles().iter().map(|role| Val::String(role.to_string())).collect();
     let user = vec![("id".to_owned(), Val::String(account.to_string())), ("roles".to_owned(), Val::List(roles))];

@@ -17,7 +17,8 @@ const PASSWORD: &str = "only-for-tests";
 const GRANTS: &str = "
     grant usage on schema platform, shop to {role};
     grant execute on function platform.assume, platform.caller_id, platform.caller_kind, platform.caller_has,
-      platform.idempotency_claim, platform.idempotency_store to {role};
+      platform.idempotency_claim, platform.idempotency_store, platform.event_publish, platform.event_take,
+      platform.schedule_take to {role};
     grant select, insert, update, delete on shop.note to {role};";
 
 /// A note is its owner's; committing the text `slow commit` takes a minute.

@@ -49,6 +49,10 @@ pub struct Report {
     pub catalog: Catalog,
     /// `METHOD path` with who may call it.
     pub routes: Vec<(String, String)>,
+    /// What it publishes, and by which functions it is told of others' events.
+    pub events: Vec<String>,
+    /// When the host calls which of its functions.
+    pub schedules: Vec<String>,
     pub limits: Vec<(&'static str, u64)>,
 }
 
@@ -105,7 +109,9 @@ fn of(candidate: &Candidate, contracts: &BTreeMap<PluginId, Contract>) -> Setup<
                 (path, who(&route.rule()))
             })
             .collect(),
-        limits: manifest.limits.listed().to_vec(),
+        events: candidate.event_lines(),
+        schedules: manifest.schedules.iter().map(|one| format!("{:<20} {}", one.cron, one.function)).collect(),
+        limits: manifest.limits_listed().collect(),
     })
 }
 
@@ -114,6 +120,11 @@ fn granted_by(import: &Import) -> String {
         Import::Data { handle } => format!("queries/{handle}/"),
         Import::Host(_) => "the host".to_owned(),
         Import::Declared(handle) => format!("plugin.toml: {}", handle.lines().join("; ")),
+        Import::Event { subscribers } if subscribers.is_empty() => "event that nobody subscribes to".to_owned(),
+        Import::Event { subscribers } => {
+            let told: Vec<&str> = subscribers.iter().map(PluginId::as_str).collect();
+            format!("event for {}", told.join(", "))
+        }
         Import::Plugin { id, functions } => format!("plugin {id}: {}", functions.join(", ")),
     }
 }
@@ -155,6 +166,11 @@ pub fn table(report: &Report) -> String {
     let _ = writeln!(out, "\n  routes");
     for (path, who) in &report.routes {
         let _ = writeln!(out, "    {path:<64} {who}");
+    }
+    for (title, lines) in [("events", &report.events), ("schedules", &report.schedules)] {
+        if !lines.is_empty() {
+            let _ = writeln!(out, "\n  {title}\n    {}", lines.join("\n    "));
+        }
     }
     let limits = report.limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(out, "\n  limits: {limits}\n");

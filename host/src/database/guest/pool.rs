@@ -19,7 +19,7 @@ use std::{
 use sqlx::PgPool;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
@@ -83,6 +83,7 @@ struct Inner {
     runtime: Handle,
     permits: Arc<Semaphore>,
     sockets: Arc<Semaphore>,
+    published: Notify,
     bulkheads: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// In the order in which they came back.
     #[expect(clippy::vec_box, reason = "moved to a lease and back for every call: a pointer, not the session")]
@@ -111,9 +112,16 @@ impl Pool {
             runtime: Handle::current(),
             permits: Arc::new(Semaphore::new(budget)),
             sockets: Arc::new(Semaphore::new(budget)),
+            published: Notify::new(),
             bulkheads: Mutex::default(),
             idle: Mutex::default(),
         }))
+    }
+
+    /// Wakes one who waits when a transaction that published an event has committed.
+    #[must_use]
+    pub fn published(&self) -> &Notify {
+        &self.0.published
     }
 
     /// Makes a login known. The same user always shares one bulkhead, also with a new password.

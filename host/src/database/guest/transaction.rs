@@ -44,6 +44,7 @@ pub struct Transaction {
     login: Login,
     opening: Opening,
     state: State,
+    pub(super) has_published: bool,
 }
 
 enum State {
@@ -71,7 +72,7 @@ impl Transaction {
     /// Costs nothing until [`Self::execute`]. The caller is what `capability` made of a permit.
     #[must_use]
     pub fn new(pool: Pool, login: Login, opening: Opening) -> Self {
-        Self { pool, login, opening, state: State::New }
+        Self { pool, login, opening, state: State::New, has_published: false }
     }
 
     /// As whom it acts.
@@ -154,7 +155,7 @@ impl Transaction {
             State::New => Ok(()),
             State::Failed => Err(Uncommitted::Refused),
             State::Open(lease) => {
-                let settled = self.pool.runtime().spawn(settle(lease, self.pool.control().clone()));
+                let settled = self.pool.runtime().spawn(settle(lease, self.pool.clone(), self.has_published));
                 settled.await.unwrap_or(Err(Uncommitted::Unknown))
             }
         }
@@ -164,15 +165,20 @@ impl Transaction {
     pub fn rollback(self) {}
 }
 
-async fn settle(mut lease: Lease, control: PgPool) -> Result<(), Uncommitted> {
+async fn settle(mut lease: Lease, pool: Pool, has_published: bool) -> Result<(), Uncommitted> {
     match lease.commit().await {
-        Ending::Committed => Ok(()),
+        Ending::Committed => {
+            if has_published {
+                pool.published().notify_one();
+            }
+            Ok(())
+        }
         Ending::Failed(failure) => Err(Uncommitted::Failed(failure)),
         Ending::Lost(id) => {
             // Closes the connection, so that a backend that hangs is cut off.
             drop(lease);
             match id {
-                Some(id) => resolve(&id, &control).await,
+                Some(id) => resolve(&id, pool.control()).await,
                 None => Err(Uncommitted::Unknown),
             }
         }

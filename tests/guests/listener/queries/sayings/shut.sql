@@ -1,0 +1,3 @@
+-- Whether a topic is not heard.
+-- returns: optional
+select c.topic from listener.closed c where c.topic = :topic
