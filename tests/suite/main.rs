@@ -18,6 +18,8 @@ mod token;
 mod account;
 mod revocation;
 mod session;
+mod factor;
+mod letter;
 mod access;
 
 mod privilege;

@@ -89,6 +89,8 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     config.admin.listen.clone_from(&arguments.admin_listen);
     config.plugins.files_directory = project.workshop().source;
     config.plugins.state_directory = state.join("host");
+    config.mail.spool = state.join("mail");
+    fs::create_dir_all(&config.mail.spool).map_err(Fault::at(config.mail.spool.display().to_string()))?;
     let _log = telemetry::start_log(Lines::Json, "warn")?;
     let metrics = telemetry::start_metrics()?;
     let host = start::host(&admin, &rings, admitted, project.roles()?, &config).await?;
@@ -208,6 +210,7 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     for login in logins {
         println!("  {:<30} {:<28} {}", login.email, login.password, login.roles.join(", "));
     }
-    println!("\nDatabase: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
+    println!("\nLetters: {}", state.join("mail").display());
+    println!("Database: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
     println!("Edit a plugin and it is served anew. Ctrl-C stops everything; the data stays. `--fresh` starts over.\n");
 }

@@ -50,10 +50,15 @@ pub(super) struct Means {
 
 impl Means {
     /// Opens them. `rings` give the key under which compiled code is kept.
-    pub(super) fn open(place: &Target, rings: &Rings, config: &Config, (pool, audit): (Pool, Log)) -> Setup<Self> {
+    pub(super) fn open(
+        place: &Target,
+        rings: &Rings,
+        config: &Config,
+        shared: (Pool, Log, Arc<Outbound>),
+    ) -> Setup<Self> {
         let engine = Engine::new(Slots(config.plugins.calls_max))?;
         let compiler = open_compiler(rings, config)?;
-        let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
+        let (pool, audit, outbound) = shared;
         Ok(Self { place: place.clone(), config: config.clone(), engine, compiler, pool, audit, outbound })
     }
 
