@@ -42,7 +42,12 @@ pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -
             Err(error) => {
                 witness::refusal(&app, &seen, &error);
                 witness::throttled(&app, &seen, standing.refusal_to_tell());
-                problem::respond(&error, id).into()
+                let mut response = problem::respond(&error, id);
+                // A refusal by a version that will go says so as well.
+                if let Some(Target::Plugin(served)) = seen.route.as_ref().map(|route| &route.target) {
+                    served.announce(&mut response);
+                }
+                response.into()
             }
         };
         // An answer says how much is left, whatever it is.
@@ -95,15 +100,15 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
 }
 
 /// Source → route → actor → permit → answer: each step demands what the one before made.
-async fn straight<'a>(
-    app: &'a Arc<App>,
+async fn straight(
+    app: &Arc<App>,
     id: RequestId,
     request: HttpRequest<Incoming>,
-    standing: &mut Standing<'a>,
+    standing: &mut Standing<'_>,
     seen: &mut Seen,
 ) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
-    // Before anything is looked up: what could be read in two ways is not read at all.
+    // What could be read in two ways is not read at all.
     framing::ensure_sound(&parts)?;
     // Before anybody is anybody: guessing tokens counts as well.
     standing.ask_source()?;
@@ -111,11 +116,19 @@ async fn straight<'a>(
     if let Some(filter) = &app.edge.filter {
         filter.ensure_head(&parts, |rule| witness::hit(app, seen, rule))?;
     }
+    let edition = app.edition();
     // What may be asked of a path is no secret, and a browser asks it without a credential.
     if cors::is_options(&parts.method) {
-        return Ok(app.edge.cors.options(&parts.headers, &app.router.allow(parts.uri.path())?).into());
+        return Ok(app.edge.cors.options(&parts.headers, &edition.router.allow(parts.uri.path())?).into());
     }
-    let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
+    let found = edition.router.find(parts.method.as_str(), parts.uri.path());
+    let (route, params) = match found {
+        Err(Error::NotFound) => {
+            edition.registry.ensure_enabled(parts.uri.path())?;
+            return Err(Error::NotFound);
+        }
+        found => found?,
+    };
     seen.route = Some(Arc::clone(route));
     // A condition that nothing can decide is not passed over.
     if !route.is_conditional() {
@@ -135,8 +148,12 @@ async fn straight<'a>(
     let request = Request { id, peer, by, source, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
-        // The one box: a call's future is thousands of bytes, which each future around it would be as well, and hyper copies.
-        Target::Plugin(served) => Box::pin(forward::answer(app, served, permit, request)).await?,
+        Target::Plugin(served) => {
+            // The one box: a call's future is thousands of bytes, which each future around it would be as well, and hyper copies.
+            let mut response = Box::pin(forward::answer(app, &edition, served, permit, request)).await?;
+            served.announce(&mut response);
+            response
+        }
     };
     Ok(Answer { response, route: seen.route.take() })
 }

@@ -102,7 +102,7 @@ pub struct Standing<'r> {
     rates: &'r Rates,
     source: IpAddr,
     is_limited: bool,
-    tightest: Option<(&'r Limiter, Left)>,
+    tightest: Option<(&'static str, HeaderValue, Left)>,
     refused: Option<(&'static str, u64)>,
 }
 
@@ -113,7 +113,7 @@ struct Left {
     reset_s: u64,
 }
 
-impl<'r> Standing<'r> {
+impl Standing<'_> {
     /// The address that the request counts for.
     #[must_use]
     pub fn source(&self) -> IpAddr {
@@ -135,7 +135,7 @@ impl<'r> Standing<'r> {
 
     /// After authentication: one account, from wherever it comes; and the route's own limit, on the account or, where
     /// nobody logged in, on the source.
-    pub fn ask_account(&mut self, account: Option<AccountId>, route: &'r Route) -> Result<(), Error> {
+    pub fn ask_account(&mut self, account: Option<AccountId>, route: &Route) -> Result<(), Error> {
         if let Some(account) = account {
             self.ask(self.rates.account.as_ref(), &("account", account))?;
         }
@@ -149,7 +149,7 @@ impl<'r> Standing<'r> {
         }
     }
 
-    fn ask(&mut self, limiter: Option<&'r Limiter>, key: &impl std::hash::Hash) -> Result<(), Error> {
+    fn ask(&mut self, limiter: Option<&Limiter>, key: &impl std::hash::Hash) -> Result<(), Error> {
         let Some(limiter) = limiter.filter(|_| self.is_limited) else { return Ok(()) };
         let left = limiter.charge(self.rates.keys.hash_one(key));
         let (allowed, left) = match left {
@@ -160,18 +160,18 @@ impl<'r> Standing<'r> {
                 (Err(Error::Throttled { retry_after_s }), Left { requests: 0, reset_s: retry_after_s })
             }
         };
-        if self.tightest.is_none_or(|(_, other)| left.requests <= other.requests) {
-            self.tightest = Some((limiter, left));
+        if self.tightest.as_ref().is_none_or(|(_, _, other)| left.requests <= other.requests) {
+            self.tightest = Some((limiter.name, limiter.policy.clone(), left));
         }
         allowed
     }
 
     /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), of the limit that is nearest.
     pub fn write(&self, headers: &mut HeaderMap) {
-        let Some((limiter, Left { requests, reset_s })) = &self.tightest else { return };
-        let text = format!("\"{}\";r={requests};t={reset_s}", limiter.name);
+        let Some((name, policy, Left { requests, reset_s })) = &self.tightest else { return };
+        let text = format!("\"{name}\";r={requests};t={reset_s}");
         headers.extend(HeaderValue::try_from(text).ok().map(|value| (RATE_LIMIT, value)));
-        headers.insert(RATE_LIMIT_POLICY, limiter.policy.clone());
+        headers.insert(RATE_LIMIT_POLICY, policy.clone());
     }
 }
 

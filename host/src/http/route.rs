@@ -3,7 +3,9 @@
 pub mod admin;
 pub mod auth;
 pub mod docs;
+pub mod factor;
 pub mod health;
+pub mod letter;
 pub mod session;
 pub mod wellknown;
 
@@ -43,7 +45,7 @@ pub struct Action {
 /// Every route of the host.
 #[must_use]
 pub fn all(roles: &RoleTable) -> Vec<Route> {
-    let account = auth::routes().into_iter().chain(session::routes());
+    let account = auth::routes().into_iter().chain(session::routes()).chain(factor::routes()).chain(letter::routes());
     account.chain(admin::routes(roles)).chain(docs::routes()).chain(wellknown::routes()).collect()
 }
 

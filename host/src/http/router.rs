@@ -6,6 +6,11 @@ use std::{
     sync::Arc,
 };
 
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, header::InvalidHeaderValue},
+};
+
 use crate::{
     access::policy::Rule,
     error::{Error, Fault, Setup},
@@ -18,7 +23,7 @@ use crate::{
     id::Denial,
     plugin::{
         contract::{Endpoint, Parameter},
-        manifest::{self, Method},
+        manifest::{self, Deprecation, Manifest, Method},
         registry::{Export, Plugin, Registry},
     },
 };
@@ -54,8 +59,17 @@ pub struct Served {
     pub route: manifest::Route,
     /// Where each parameter of the function comes from, in its order.
     pub sources: Vec<Source>,
+    /// Headers of every answer: that this version is deprecated, and until when it is served.
+    pub notice: Vec<(HeaderName, HeaderValue)>,
     /// What tells whether the thing that the route changes is still what the client read.
     pub guard: Option<Arc<Guard>>,
+}
+
+impl Served {
+    /// Adds the notice to an answer.
+    pub fn announce(&self, response: &mut Response<Body>) {
+        response.headers_mut().extend(self.notice.iter().cloned());
+    }
 }
 
 /// The function that shows what is at a path: the GET of it that says `etag = true`.
@@ -240,10 +254,18 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     }
     let export = plugin.export(&contract.api_interface, &route.function);
     let export = export.ok_or_else(|| fault(format!("`{}` is not exported", route.function)))?;
-    let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources, guard: None };
+    let notice = notice(manifest).map_err(|error| fault(error.to_string()))?;
+    let served =
+        Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources, notice, guard: None };
     let denial = Denial::route(route.method.as_str(), &pattern);
     let (method, rule, target) = (route.method, route.rule(), Target::Plugin(Box::new(served)));
     Ok(Route { method, pattern, rule, denial, limit: None, target, meters: Meters::default() })
+}
+
+/// RFC 9745 and RFC 8594.
+fn notice(manifest: &Manifest) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidHeaderValue> {
+    let headers = manifest.deprecation.iter().flat_map(Deprecation::headers);
+    headers.map(|(name, value)| Ok((HeaderName::from_static(name), HeaderValue::from_str(&value)?))).collect()
 }
 
 fn source(param: &Parameter, in_path: &[&str]) -> Source {
