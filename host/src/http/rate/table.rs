@@ -75,7 +75,7 @@ mod tests {
         num::NonZeroU32,
     };
 
-    use governor::{Quota, RateLimiter, clock::FakeRelativeClock};
+    use governor::{Quota, RateLimiter, clock::FakeRelativeClock, middleware::NoOpMiddleware};
 
     use super::*;
 
@@ -83,7 +83,8 @@ mod tests {
     fn a_million_others_do_not_free_who_is_held_and_cost_no_memory() {
         let table = Arc::new(Table::new(SETS));
         let quota = Quota::per_minute(NonZeroU32::new(20).unwrap());
-        let limiter = RateLimiter::new(quota, Shared(Arc::clone(&table)), FakeRelativeClock::default());
+        let limiter: RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
+            RateLimiter::new(quota, Shared(Arc::clone(&table)), FakeRelativeClock::default());
         let hash = RandomState::new();
         let held = hash.hash_one("held");
         for _ in 0..20 {
