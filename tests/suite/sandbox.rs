@@ -21,7 +21,7 @@ macro_rules! paired {
     };
 }
 
-paired!(deaf echo elder elder_v2 forger glutton hands herald listener memory_bomb parrot recursion spin start_spin state thief ticker trap ungranted);
+paired!(deaf echo elder elder_v2 forger glutton hands herald listener memory_bomb parrot recursion spin start_spin state thief ticker trap ungranted wasi_greedy wasi_sockets wasi_std wasi_ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -47,7 +47,7 @@ async fn act(client: &Client, path: &str) -> Answer {
 }
 
 /// The guest answers, another plugin answers, and nothing is held.
-async fn is_well(server: &Server, guest: &str) {
+pub(crate) async fn is_well(server: &Server, guest: &str) {
     let client = server.anonymous();
     let answered = client.get(&format!("/api/v1/{guest}/answer")).await;
     assert_eq!((answered.status, &answered.json), (200, &json!(42)));
@@ -92,7 +92,7 @@ pub(crate) fn alone(test: &str) {
 }
 
 /// Runs `attack` until memory is warm, then more often; resident memory must stay within a tenth of what it was.
-async fn leaves_memory_alone(attack: impl AsyncFn()) {
+pub(crate) async fn leaves_memory_alone(attack: impl AsyncFn()) {
     for _ in 0..50 {
         attack().await;
     }
@@ -106,6 +106,7 @@ async fn leaves_memory_alone(attack: impl AsyncFn()) {
 
 mod attack {
     use super::*;
+    pub(super) use crate::wasi::{wasi_greedy, wasi_sockets, wasi_std, wasi_ungranted};
 
     pub(super) async fn deaf() {
         crate::event::a_deaf_subscriber_troubles_nobody().await;
@@ -342,6 +343,15 @@ async fn clients_that_hang_up_leave_nothing_behind() {
 #[derive(Clone, Default)]
 pub(crate) struct Book(pub(crate) std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
+impl Book {
+    /// What plugins said.
+    pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["target"] == "plugin").collect()
+    }
+}
+
 impl std::io::Write for Book {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
@@ -362,9 +372,7 @@ async fn a_flood_of_log_lines_is_cut_and_none_can_be_forged() {
     let _here = tracing::subscriber::set_default(subscriber);
     let server = Server::with(guests(&["glutton"]).await).await;
     assert_eq!(act(&server.anonymous(), "/api/v1/glutton/lines?times=20").await.status, 204);
-    let text = String::from_utf8(book.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let said: Vec<_> = lines.iter().filter(|line| line["target"] == "plugin").collect();
+    let said = book.lines();
     assert_eq!(said.len(), 3, "log_lines_max");
     for line in said {
         assert_eq!((&line["level"], &line["plugin"]), (&json!("INFO"), &json!("glutton")), "{line}");

@@ -31,12 +31,17 @@ impl Parts {
 
     /// A component made from WIT alone, without statements; none of its functions does anything.
     pub(crate) fn of_wit(id: &str, wit: &str, manifest: &str) -> Self {
+        Self::of_wit_with(&[], id, wit, manifest)
+    }
+
+    /// The same, with the WIT of more packages before it.
+    pub(crate) fn of_wit_with(others: &[(&str, String)], id: &str, wit: &str, manifest: &str) -> Self {
         let empty = serde_json::json!({
             "statements": [], "wit": "", "catalog": dinehub::database::catalog::Catalog::default(),
             "migrations": [], "docs": {}
         });
         let manifest = format!("id = \"{id}\"\nversion = \"1.0.0\"\ndescription = \"A test.\"\n{manifest}");
-        Self { component: component(wit), manifest, content: serde_json::from_value(empty).unwrap() }
+        Self { component: component(others, wit), manifest, content: serde_json::from_value(empty).unwrap() }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -60,9 +65,12 @@ fn section<'b>(bytes: &'b [u8], name: &str) -> &'b [u8] {
     sections.last().unwrap()
 }
 
-fn component(wit: &str) -> Vec<u8> {
+fn component(others: &[(&str, String)], wit: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     resolve.push_source("platform.wit", PLATFORM_WIT).unwrap();
+    for (name, text) in others {
+        resolve.push_source(name, text).unwrap();
+    }
     let package = resolve.push_source("plugin.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
