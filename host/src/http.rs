@@ -12,6 +12,7 @@ pub mod request;
 pub mod forward;
 pub mod route;
 pub mod problem;
+pub mod witness;
 pub mod schema;
 pub mod openapi;
 
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 use crate::{
     access::role::RoleTable,
+    audit::Log,
     identity::Identity,
     plugin::{cursor::Sealer, registry::Registry},
 };
@@ -32,6 +34,8 @@ pub struct App {
     pub roles: Arc<RoleTable>,
     pub registry: Arc<Registry>,
     pub sealer: Sealer,
+    /// What happened, for whoever asks later.
+    pub audit: Log,
     pub router: router::Router,
     /// The document at `/openapi.json`, made once.
     pub openapi: Bytes,
@@ -66,10 +70,11 @@ impl App {
         roles: Arc<RoleTable>,
         registry: Arc<Registry>,
         sealer: Sealer,
+        audit: Log,
         bounds: Bounds,
     ) -> crate::error::Setup<Self> {
         let router = router::Router::build(route::all(&roles), &registry)?;
         let openapi = openapi::document(&router, &registry)?;
-        Ok(Self { identity, roles, registry, sealer, router, openapi, bounds })
+        Ok(Self { identity, roles, registry, sealer, audit, router, openapi, bounds })
     }
 }

@@ -67,6 +67,11 @@ impl Identity {
     /// # Errors
     /// 422 for an address, name or password that will not do; 429.
     pub async fn register(&self, new: NewAccount, from: impl Into<Origin>) -> Result<Account, Error> {
+        self.open_account(new, from).await.map(|(account, _)| account)
+    }
+
+    /// The same; and whether an account was opened, for the audit and for nobody else.
+    pub async fn open_account(&self, new: NewAccount, from: impl Into<Origin>) -> Result<(Account, bool), Error> {
         let email = Email::read(&new.email)?;
         name::ensure_name(&new.name)?;
         self.0.throttle.charge(Door::Mail, email.folded().as_bytes(), from.into().source).await?;
@@ -78,7 +83,7 @@ impl Identity {
             "You have an account with this address already; nothing was changed. Log in, or set a new password.",
         )?;
         let (id, roles) = (AccountId::fresh(), self.0.policy.newcomer.clone());
-        sqlx::query("select dinehub.register($1, $2, $3, $4, $5, $6, to_timestamp($7), $8, $9)")
+        let opened = sqlx::query_scalar("select dinehub.register($1, $2, $3, $4, $5, $6, to_timestamp($7), $8, $9)")
             .bind(id.0)
             .bind(email.as_str())
             .bind(&new.name)
@@ -87,13 +92,11 @@ impl Identity {
             .bind(ticket.hash)
             .bind(ticket.until_s)
             .bind(ticket.letter)
-            .bind(warning)
-            .execute(&self.0.pool)
-            .await
-            .map_err(unavailable)?;
+            .bind(warning);
+        let is_new: bool = opened.fetch_one(&self.0.pool).await.map_err(unavailable)?;
         let created_at = Timestamp::from_second(i64::try_from(self.0.policy.clock.now_s()).map_err(Error::internal)?);
         let created_at = created_at.map_err(Error::internal)?;
-        Ok(Account { id, email: email.as_str().to_owned(), name: new.name, roles, created_at })
+        Ok((Account { id, email: email.as_str().to_owned(), name: new.name, roles, created_at }, is_new))
     }
 
     /// Makes an account with given roles, whose address nobody needs to verify: for operators. Whether a role exists is for

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     access::{permit::Permit, policy::Rule, role::RoleTable},
+    audit::event::What,
     error::Error,
     http::{App, request::Request, router::Route},
     id::{AccountId, Role},
@@ -74,6 +75,8 @@ fn set_active<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<
         let Active { active } = read(&request)?;
         app.identity.ensure_recent(permit.actor())?;
         let account = app.identity.set_active(id, active).await?;
+        let act = if active { "account.switched_on" } else { "account.switched_off" };
+        app.audit.record(request.by, What::Administered { act, account: id, detail: String::new().into() });
         answer(StatusCode::OK, &account_json(&account))
     })
 }
@@ -100,6 +103,8 @@ fn replace<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r>
         }
         app.identity.ensure_recent(permit.actor())?;
         let account = app.identity.set_roles(id, &known).await?;
+        let detail = known.iter().map(Role::as_str).collect::<Vec<_>>().join(", ").into();
+        app.audit.record(request.by, What::Administered { act: "roles.replaced", account: id, detail });
         answer(StatusCode::OK, &account_json(&account))
     })
 }

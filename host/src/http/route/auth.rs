@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::{Answer, answer, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
+    audit::event::{Masked, What},
+    error::Error,
     http::{App, request::Request, router::Route},
     identity::{
         account::{Account, NewAccount},
@@ -84,7 +86,12 @@ struct Credentials {
 fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Registration { email, name, password } = read(&request)?;
-        let account = app.identity.register(NewAccount { email, name, password }, origin(&request)).await?;
+        let opened = app.identity.open_account(NewAccount { email, name, password }, origin(&request)).await;
+        let (account, is_new) = watched(app, &request, "letter", opened)?;
+        if is_new {
+            let email = Masked::new(&account.email);
+            app.audit.record(request.by.account(account.id), What::Opened { account: account.id, email });
+        }
         answer(StatusCode::CREATED, &account_json(&account))
     })
 }
@@ -92,7 +99,9 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Credentials { email, password } = read(&request)?;
-        let body = match app.identity.login(&email, password, origin(&request)).await? {
+        let proved = app.identity.login(&email, password, origin(&request)).await;
+        witness(app, &request, Masked::new(&email), proved.as_ref());
+        let body = match proved? {
             Login::Done(pass) => token_json(&pass),
             Login::Pending(half) => json!({
                 "mfa_token": half.token.text.expose_secret(),
@@ -108,6 +117,38 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
         let account = app.identity.me(permit.actor()).await?;
         answer(StatusCode::OK, &account_json(&account))
     })
+}
+
+/// One event an attempt. Only here is it known whom it was about, so [`crate::http::witness`] leaves these to this.
+fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Login, &Error>) {
+    let source = request.peer.0.ip();
+    match proved {
+        Ok(Login::Done(pass)) => app.audit.record(request.by.account(pass.account.id), What::Proven { email, source }),
+        // Half of it: the second step says how it ended.
+        Ok(Login::Pending(_)) => {}
+        Err(Error::Unauthenticated(why)) => {
+            app.audit.record(request.by, What::Unproven { why: *why, email: Some(email), source });
+        }
+        Err(Error::Throttled { retry_after_s }) => {
+            let (limit, retry_after_s) = ("login", *retry_after_s);
+            app.audit.record(request.by, What::Throttled { limit, retry_after_s, email: Some(email), source });
+        }
+        Err(_) => {}
+    }
+}
+
+/// What was counted and is too much is recorded here, where it is known what was counted.
+pub(super) fn watched<T>(
+    app: &App,
+    request: &Request<'_>,
+    limit: &'static str,
+    outcome: Result<T, Error>,
+) -> Result<T, Error> {
+    if let Err(Error::Throttled { retry_after_s }) = &outcome {
+        let (retry_after_s, source) = (*retry_after_s, request.peer.0.ip());
+        app.audit.record(request.by, What::Throttled { limit, retry_after_s, email: None, source });
+    }
+    outcome
 }
 
 /// Where a login comes from. The address is the peer's own, because no proxy is trusted yet.

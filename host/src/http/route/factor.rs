@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, answer,
-    auth::{origin, token_json, token_schema},
+    auth::{origin, token_json, token_schema, watched},
     operation, read, route,
 };
 use crate::{
     access::{permit::Permit, policy::Rule},
+    audit::event::{Masked, What},
     error::Error,
     http::{App, request::Request, router::Route},
     identity::factor::Proof,
@@ -112,7 +113,10 @@ fn finish_login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r>
     Box::pin(async move {
         let Finish { mfa_token, code, recovery_code } = read(&request)?;
         let proof = only([code.map(Proof::Totp), recovery_code.map(Proof::Recovery), None])?;
-        let pass = app.identity.finish_login(&mfa_token, &proof, &origin(&request)).await?;
+        let finished = app.identity.finish_login(&mfa_token, &proof, &origin(&request)).await;
+        let pass = watched(app, &request, "factor", finished)?;
+        let (email, source) = (Masked::new(&pass.account.email), request.peer.0.ip());
+        app.audit.record(request.by.account(pass.account.id), What::Proven { email, source });
         answer(StatusCode::OK, &token_json(&pass))
     })
 }
@@ -121,7 +125,10 @@ fn step_up<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r>
     Box::pin(async move {
         let Again { password, code, recovery_code } = read(&request)?;
         let proof = only([password.map(Proof::Password), code.map(Proof::Totp), recovery_code.map(Proof::Recovery)])?;
-        let pass = app.identity.step_up(permit.actor(), proof, &origin(&request)).await?;
+        let stepped = app.identity.step_up(permit.actor(), proof, &origin(&request)).await;
+        let pass = watched(app, &request, "factor", stepped)?;
+        let (email, source) = (Masked::new(&pass.account.email), request.peer.0.ip());
+        app.audit.record(request.by, What::Proven { email, source });
         answer(StatusCode::OK, &token_json(&pass))
     })
 }
@@ -150,7 +157,9 @@ fn enrol<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
 fn confirm<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Code { code } = read(&request)?;
-        let (pass, codes) = app.identity.confirm_totp(permit.actor(), &code, &origin(&request)).await?;
+        let confirmed = app.identity.confirm_totp(permit.actor(), &code, &origin(&request)).await;
+        let (pass, codes) = watched(app, &request, "factor", confirmed)?;
+        app.audit.record(request.by, What::Ended { scope: "account" });
         let mut body = token_json(&pass);
         if let Value::Object(members) = &mut body {
             members.insert("recovery_codes".to_owned(), shown(&codes));
@@ -163,6 +172,7 @@ fn remove<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> 
     Box::pin(async move {
         request.ensure_empty()?;
         let pass = app.identity.remove_totp(permit.actor()).await?;
+        app.audit.record(request.by, What::Ended { scope: "account" });
         answer(StatusCode::OK, &token_json(&pass))
     })
 }

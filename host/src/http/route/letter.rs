@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, answer,
-    auth::{origin, token_json, token_schema},
+    auth::{origin, token_json, token_schema, watched},
     done, operation, read, route,
 };
 use crate::{
     access::{permit::Permit, policy::Rule},
+    audit::event::What,
     http::{App, request::Request, router::Route},
     plugin::manifest::Method,
 };
@@ -138,7 +139,8 @@ fn verify<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn send_verify<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Address { email } = read(&request)?;
-        app.identity.ask_to_verify(&email, &origin(&request)).await?;
+        let asked = app.identity.ask_to_verify(&email, &origin(&request)).await;
+        watched(app, &request, "letter", asked)?;
         Ok(accepted())
     })
 }
@@ -146,7 +148,8 @@ fn send_verify<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> 
 fn forgot<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Address { email } = read(&request)?;
-        app.identity.ask_to_reset(&email, &origin(&request)).await?;
+        let asked = app.identity.ask_to_reset(&email, &origin(&request)).await;
+        watched(app, &request, "letter", asked)?;
         Ok(accepted())
     })
 }
@@ -155,6 +158,7 @@ fn reset<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Reset { token, password } = read(&request)?;
         app.identity.reset_password(&token, password).await?;
+        app.audit.record(request.by, What::Ended { scope: "account" });
         Ok(done())
     })
 }
@@ -163,7 +167,9 @@ fn change_password<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> An
     Box::pin(async move {
         let Change { current_password, password } = read(&request)?;
         let from = origin(&request);
-        let pass = app.identity.change_password(permit.actor(), current_password, password, &from).await?;
+        let changed = app.identity.change_password(permit.actor(), current_password, password, &from).await;
+        let pass = watched(app, &request, "login", changed)?;
+        app.audit.record(request.by, What::Ended { scope: "account" });
         answer(StatusCode::OK, &token_json(&pass))
     })
 }
@@ -171,7 +177,8 @@ fn change_password<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> An
 fn ask_to_move<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Address { email } = read(&request)?;
-        app.identity.ask_to_move(permit.actor(), &email, &origin(&request)).await?;
+        let asked = app.identity.ask_to_move(permit.actor(), &email, &origin(&request)).await;
+        watched(app, &request, "letter", asked)?;
         Ok(accepted())
     })
 }
@@ -188,6 +195,7 @@ fn deactivate<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<
     Box::pin(async move {
         request.ensure_empty()?;
         app.identity.deactivate(permit.actor()).await?;
+        app.audit.record(request.by, What::Ended { scope: "account" });
         Ok(done())
     })
 }
