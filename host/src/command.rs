@@ -4,6 +4,7 @@ pub mod audit;
 pub mod background;
 pub mod db;
 pub mod dev;
+pub mod erase;
 pub mod event;
 pub mod grants;
 pub mod install;

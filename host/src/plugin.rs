@@ -5,6 +5,7 @@
 //! [`build`] compiles it, [`package`] seals all of it into one file, [`admit`] checks that file, [`lock`] says what it
 //! may do line by line, [`approval`] lets in what reviewers signed, [`registry`] holds what was admitted, [`call`] runs one function of it in a fresh
 //! store, [`witness`] says what its failure is to the audit. [`dispatch`] and [`schedule`] are the calls that the host makes itself.
+//! [`privacy`] asks each plugin what it keeps about a person, and to forget it.
 
 pub mod cron;
 pub mod manifest;
@@ -26,3 +27,4 @@ pub mod call;
 pub mod witness;
 pub mod dispatch;
 pub mod schedule;
+pub mod privacy;

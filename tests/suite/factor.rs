@@ -26,7 +26,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use totp_rs::{Builder, Secret, Totp};
 
-use crate::node::{Ground, HOME, PASSWORD, actor, anna_at, is_revoked, role};
+use crate::node::{Ground, HOME, PASSWORD, actor, anna, anna_at, is_revoked, role};
 
 const NOW_S: u64 = 1_800_000_000;
 

@@ -19,6 +19,7 @@ mod revocation;
 mod session;
 mod factor;
 mod letter;
+mod leave;
 mod access;
 
 mod privilege;

@@ -33,6 +33,8 @@ impl Background {
         every(&mut tasks, PRUNE_EVERY, host, |host| Box::pin(host.prune()));
         tasks.spawn(tell(host.clone()));
         if host.background.enabled {
+            let eraser = host.clone();
+            tasks.spawn(async move { eraser.follow_deletions().await });
             let office = host.office();
             office.deliver(&mut tasks);
             if let Err(fault) = office.run_schedules(&mut tasks).await {

@@ -102,6 +102,13 @@ impl Identity {
         self.0.postman.seal(&Letter { to: to.to_owned(), subject: subject.to_owned(), text: text.into() })
     }
 
+    /// The last letter.
+    pub(super) fn farewell(&self, to: &str) -> Result<Option<Vec<u8>>, Error> {
+        let text = "Your account is deleted. What the law has us keep names you no more.\n".to_owned();
+        let subject = "Your account is deleted".to_owned();
+        self.0.postman.seal(&Letter { to: to.to_owned(), subject, text: text.into() })
+    }
+
     /// Sends a ticket to an address, if there is an account that it is of use to. Answers and costs the same if not.
     async fn hand_out(&self, purpose: Purpose, address: &str, from: &Origin) -> Result<(), Error> {
         let email = Email::read(address)?;

@@ -13,6 +13,7 @@ use super::{
     engine::Engine,
     manifest::Manifest,
     package::Package,
+    privacy,
 };
 use crate::{
     capability::{
@@ -75,6 +76,7 @@ impl Candidate {
                     .fix(format!("interface schedules {{ {function}: {NOTHING}; }} and `export schedules;`")));
             }
         }
+        privacy::ensure_forgets(&package, &contract)?;
         Ok(Self { package, contract })
     }
 
