@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod machine;
 mod node;
 mod shop;
 
@@ -41,6 +42,10 @@ mod order;
 mod matrix;
 
 mod admission;
+mod compile;
+mod cache;
+mod reload;
+mod versions;
 mod approval;
 mod review;
 mod gate;

@@ -25,7 +25,8 @@ impl Host {
 
     /// Takes a deletion that waits, if there is one, and brings it to its end.
     pub async fn erase_next(&self) -> Result<bool, Error> {
-        let (identity, keeper) = (&self.app.identity, Keeper { registry: &self.app.registry, roles: &self.app.roles });
+        let (identity, edition) = (&self.app.identity, self.app.edition());
+        let keeper = Keeper { registry: &edition.registry, roles: &self.app.roles };
         let Some(deletion) = identity.take_deletion().await? else { return Ok(false) };
         for plugin in keeper.plugins().filter(|plugin| !deletion.report.contains_key(plugin.id().as_str())) {
             let outcome = keeper.erase(plugin, deletion.account).await?;

@@ -90,7 +90,7 @@ pub struct Keeper<'a> {
 impl Keeper<'_> {
     /// The plugins that keep something about people.
     pub fn plugins(&self) -> impl Iterator<Item = &Arc<Plugin>> {
-        self.registry.iter().filter(|plugin| plugin.export(INTERFACE, "erase").is_some())
+        self.registry.newest().filter(|plugin| plugin.export(INTERFACE, "erase").is_some())
     }
 
     /// Everything a plugin keeps about an account.

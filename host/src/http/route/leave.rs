@@ -40,7 +40,8 @@ fn export<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
         app.identity.ensure_recent(actor)?;
         let account = app.identity.me(actor).await?;
         let (sessions, factors) = (app.identity.sessions(actor).await?, app.identity.factors(actor).await?);
-        let keeper = Keeper { registry: &app.registry, roles: &app.roles };
+        let edition = app.edition();
+        let keeper = Keeper { registry: &edition.registry, roles: &app.roles };
         let mut plugins = Map::new();
         for plugin in keeper.plugins() {
             plugins.insert(plugin.id().to_string(), Value::Array(keeper.tell(plugin, account.id).await?));
