@@ -1,7 +1,7 @@
 //! Walks deletions through the plugins, beside the serving. Everything it knows is in the database: a host that dies here is
 //! followed by another.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::start::Host;
 use crate::{error::Error, plugin::privacy::Keeper};
@@ -25,7 +25,7 @@ impl Host {
 
     /// Takes a deletion that waits, if there is one, and brings it to its end.
     pub async fn erase_next(&self) -> Result<bool, Error> {
-        let (identity, edition) = (&self.app.identity, self.app.edition());
+        let (identity, edition) = (&self.app.identity, Arc::clone(&self.app.edition()));
         let keeper = Keeper { registry: &edition.registry, roles: &self.app.roles };
         let Some(deletion) = identity.take_deletion().await? else { return Ok(false) };
         for plugin in keeper.plugins().filter(|plugin| !deletion.report.contains_key(plugin.id().as_str())) {

@@ -1,5 +1,7 @@
 //! Taking one's data along, and leaving: `GET /api/v1/auth/me/export`, `DELETE /api/v1/auth/me`.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -40,7 +42,7 @@ fn export<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
         app.identity.ensure_recent(actor)?;
         let account = app.identity.me(actor).await?;
         let (sessions, factors) = (app.identity.sessions(actor).await?, app.identity.factors(actor).await?);
-        let edition = app.edition();
+        let edition = Arc::clone(&app.edition());
         let keeper = Keeper { registry: &edition.registry, roles: &app.roles };
         let mut plugins = Map::new();
         for plugin in keeper.plugins() {
