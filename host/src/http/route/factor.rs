@@ -115,7 +115,7 @@ fn finish_login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r>
         let proof = only([code.map(Proof::Totp), recovery_code.map(Proof::Recovery), None])?;
         let finished = app.identity.finish_login(&mfa_token, &proof, &origin(&request)).await;
         let pass = watched(app, &request, "factor", finished)?;
-        let (email, source) = (Masked::new(&pass.account.email), request.peer.0.ip());
+        let (email, source) = (Masked::new(&pass.account.email), request.source);
         app.audit.record(request.by.account(pass.account.id), What::Proven { email, source });
         answer(StatusCode::OK, &token_json(&pass))
     })
@@ -127,7 +127,7 @@ fn step_up<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r>
         let proof = only([password.map(Proof::Password), code.map(Proof::Totp), recovery_code.map(Proof::Recovery)])?;
         let stepped = app.identity.step_up(permit.actor(), proof, &origin(&request)).await;
         let pass = watched(app, &request, "factor", stepped)?;
-        let (email, source) = (Masked::new(&pass.account.email), request.peer.0.ip());
+        let (email, source) = (Masked::new(&pass.account.email), request.source);
         app.audit.record(request.by, What::Proven { email, source });
         answer(StatusCode::OK, &token_json(&pass))
     })
