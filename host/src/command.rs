@@ -6,6 +6,7 @@ pub mod dev;
 pub mod event;
 pub mod grants;
 pub mod install;
+pub mod outside;
 pub mod plugin;
 pub mod project;
 pub mod seed;

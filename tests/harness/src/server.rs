@@ -17,6 +17,7 @@ use dinehub::{
     },
     command::{
         install,
+        outside::{self, Outside},
         start::{self, Host, Rings, SECRETS},
     },
     config::Config,
@@ -81,11 +82,13 @@ async fn build(workshop: &Workshop) -> Vec<Package> {
     built.unwrap_or_else(|fault| panic!("{fault}"))
 }
 
-/// The defaults, but a call waits longer for a connection: how busy the machine is, is not what tests are about.
+/// The defaults, but a call waits longer for a connection: how busy the machine is, is not what tests are about. And nothing
+/// happens that was not asked for: events wait.
 #[must_use]
 pub fn patient() -> Config {
     let mut config = Config::default();
     config.database.wait_ms = 15_000;
+    config.background.enabled = false;
     config
 }
 
@@ -96,6 +99,8 @@ pub struct Server {
     pub host: Host,
     pub database: Database,
     pub rings: Rings,
+    /// What stands in for services outside.
+    pub outside: Vec<Outside>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -139,9 +144,18 @@ impl Server {
         let rings = rings_for(&admitted);
         install::install(&admin, &rings, &admitted).await?;
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
-        let host = start::host_granting(&admin, &rings, admitted, roles, config, granted).await?;
+        let outside = outside::start(&root().join("plugins"), &admitted, &rings).await?;
+        let mut config = config.clone();
+        for (origin, place) in outside::routes(&outside) {
+            config.egress.routes.entry(origin).or_insert(place);
+        }
+        if config.plugins.files_directory == Config::default().plugins.files_directory {
+            config.plugins.files_directory = root().join("plugins");
+        }
+        let host = start::host_granting(&admin, &rings, admitted, roles, &config, granted).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
+        outside.iter().for_each(|one| one.fake.report_to(format!("http://{address}")));
         let (stop, stopping) = oneshot::channel::<()>();
         let serving = host.clone();
         tokio::spawn(async move {
@@ -151,7 +165,7 @@ impl Server {
                 })
                 .await;
         });
-        Ok(Self { address, host, database, rings, _stop: stop })
+        Ok(Self { address, host, database, rings, outside, _stop: stop })
     }
 
     /// Nobody in particular.
