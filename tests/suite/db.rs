@@ -2,72 +2,16 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
     process::{Child, Command, Output, Stdio},
 };
 
-use cap_std::{ambient_authority, fs::Dir};
-use dinehub::{
-    command::start::SECRETS,
-    secret::vault::{Place, create},
-};
-use harness::{
-    database::{Database, connect},
-    server::{artefacts, features, root, write_book},
-};
+use dinehub::{command::start::SECRETS, secret::vault::create};
+use harness::database::connect;
 use serde_json::Value;
 
-const IDENTITY: &str = "identity.txt";
-
-/// An operator's machine.
-struct Machine {
-    database: Database,
-    home: tempfile::TempDir,
-    artefacts: PathBuf,
-}
+use crate::machine::{IDENTITY, Machine};
 
 impl Machine {
-    async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let place = || Place::new(Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap(), "home");
-        create(&place(), &place(), IDENTITY, &SECRETS, "2026-11").unwrap();
-        write_book(home.path(), features().await);
-        Self { database: Database::fresh().await, home, artefacts: artefacts().await }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let admin = self.database.admin();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dinehub"));
-        command.args(arguments).current_dir(self.home.path()).env_clear();
-        for (name, value) in [
-            (
-                "DATABASE_URL",
-                format!("postgres://{}@{}/{}", admin.user, admin.host.replace('/', "%2F"), admin.database),
-            ),
-            ("DINEHUB_SECRETS__DIRECTORY", self.home.path().display().to_string()),
-            ("DINEHUB_SECRETS__IDENTITY_FILE", self.home.path().join(IDENTITY).display().to_string()),
-            ("DINEHUB_PLUGINS__DIRECTORY", self.artefacts.display().to_string()),
-            ("DINEHUB_PLUGINS__ROLES_FILE", root().join("plugins/roles.toml").display().to_string()),
-            ("DINEHUB_PLUGINS__LOCK_FILE", self.home.path().join("grants.lock").display().to_string()),
-            ("DINEHUB_PLUGINS__REVIEWERS_FILE", self.home.path().join("reviewers.toml").display().to_string()),
-            ("DINEHUB_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
-            ("DINEHUB_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
-        ] {
-            command.env(name, value);
-        }
-        command
-    }
-
-    /// Runs a verb to its end: exit code, standard output, standard error.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(stdout), text(stderr));
-        // Whatever is printed, no verifier and no key is.
-        assert!(!stdout.contains("SCRAM-SHA-256") && !stderr.contains("SCRAM-SHA-256"), "{stdout}{stderr}");
-        (status.code(), stdout, stderr)
-    }
-
     /// Starts `serve` and waits until it is ready; then it is told to stop.
     fn serves(&self) {
         let mut child = self.command(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
@@ -173,12 +117,11 @@ async fn another_ring_is_planned_as_new_passwords_and_applied() {
     let machine = Machine::new().await;
     assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
     std::fs::remove_file(machine.home.path().join("database.age")).unwrap();
-    let place = || Place::new(Dir::open_ambient_dir(machine.home.path(), ambient_authority()).unwrap(), "home");
-    create(&place(), &place(), IDENTITY, &SECRETS, "2026-12").unwrap();
+    create(&machine.place(), &machine.place(), IDENTITY, &SECRETS, "2026-12").unwrap();
     machine.refuses("run `dinehub db apply` first");
     let (code, plan, _) = machine.run(&["db", "plan"]);
     assert_eq!(code, Some(3));
-    assert_eq!(plan.matches("password :'password';").count(), 7, "{plan}");
+    assert_eq!(plan.matches("password :'password';").count(), 10, "{plan}");
     assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
     machine.serves();
 }

@@ -44,6 +44,9 @@ mod handle;
 mod egress;
 mod sandbox;
 mod event;
+mod machine;
+mod payment;
+mod crash;
 mod schedule;
 mod cancel;
 
