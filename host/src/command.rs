@@ -1,5 +1,6 @@
 //! The verbs of the `dinehub` program. Each file is one; this one is the list.
 
+pub mod audit;
 pub mod background;
 pub mod db;
 pub mod dev;
@@ -48,6 +49,9 @@ pub enum Command {
     /// See what plugins may touch.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// What happened, and whether the record of it is whole.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Events that were not delivered, for operators.
     #[command(subcommand)]
     Event(event::Command),
@@ -74,6 +78,7 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Db(command) => return db::run(command).await,
         Command::Plugin(command) => plugin::run(&project()?, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
+        Command::Audit(command) => return audit::run(command).await,
         Command::Event(command) => event::run(command).await?,
         Command::User(command) => user::run(command).await?,
     }

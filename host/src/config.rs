@@ -22,6 +22,7 @@ pub struct Config {
     pub identity: Identity,
     pub plugins: Plugins,
     pub egress: Egress,
+    pub audit: Audit,
     pub background: Background,
     pub log: Log,
 }
@@ -106,6 +107,14 @@ pub struct Egress {
     pub routes: BTreeMap<String, String>,
 }
 
+/// What happened that somebody may ask about later: log lines, and `dinehub.audit_event`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Events that may wait for the database; further ones are counted instead of kept.
+    pub queue_max: usize,
+}
+
 /// What a node does that nobody waits for: delivering events, running schedules.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -176,6 +185,12 @@ impl Default for Plugins {
             files_directory: "plugins".into(),
             calls_max: 512,
         }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { queue_max: 4_096 }
     }
 }
 

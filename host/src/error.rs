@@ -80,6 +80,10 @@ pub enum Error {
     Throttled { retry_after_s: u64 },
     /// 500: a plugin's fault.
     PluginFault { plugin: String, log: String },
+    /// 500: a plugin was stopped at a bound, named as in the manifest.
+    Stopped { plugin: String, limit: &'static str },
+    /// 500: a plugin called what it was not granted.
+    Ungranted { plugin: String, import: String },
     /// 500: ours.
     Internal(Box<dyn StdError + Send + Sync>),
     /// 503: no permit, connection or backend in time.
@@ -114,7 +118,9 @@ impl Error {
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::PluginFault { .. } | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Internal(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -137,7 +143,7 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::KeyReused => "idempotency_key_reused",
             Self::Throttled { .. } => "throttled",
-            Self::PluginFault { .. } => "plugin_fault",
+            Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } => "plugin_fault",
             Self::Internal(_) => "internal",
             Self::Unavailable(_) => "unavailable",
             Self::Timeout { .. } => "timeout",
@@ -162,7 +168,9 @@ impl Error {
             Self::Invalid(_) => "The request is not valid; `errors` names each place.".into(),
             Self::KeyReused => "This Idempotency-Key was used with a different request.".into(),
             Self::Throttled { .. } => "Too many requests; see Retry-After.".into(),
-            Self::PluginFault { .. } => "The feature behind this path failed; the failure is recorded.".into(),
+            Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } => {
+                "The feature behind this path failed; the failure is recorded.".into()
+            }
             Self::Internal(_) => "The server failed; the failure is recorded.".into(),
             Self::Unavailable(_) => "The service cannot answer now; try again shortly.".into(),
             Self::Timeout { .. } => "The feature behind this path took too long.".into(),
@@ -176,6 +184,8 @@ impl Error {
             Self::Unauthenticated(why) => format!("{why:?}").into(),
             Self::PluginFault { plugin, log } => format!("{plugin}: {log}").into(),
             Self::Timeout { plugin, log } => format!("{plugin}: {log}").into(),
+            Self::Stopped { plugin, limit } => format!("{plugin}: stopped at its limit `{limit}`").into(),
+            Self::Ungranted { plugin, import } => format!("{plugin}: `{import}` is not granted").into(),
             Self::Internal(why) => chain(why.as_ref()).into(),
             Self::Unavailable(why) => Cow::Borrowed(why.as_ref()),
             Self::Invalid(violations) => {
@@ -189,7 +199,9 @@ impl Error {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::PluginFault { .. } | Self::Timeout { .. } => Blame::Plugin,
+            Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Timeout { .. } => {
+                Blame::Plugin
+            }
             Self::Internal(_) | Self::Unavailable(_) => Blame::Host,
             _ => Blame::Caller,
         }

@@ -13,6 +13,7 @@ pub mod request;
 pub mod forward;
 pub mod route;
 pub mod problem;
+pub mod witness;
 pub mod schema;
 pub mod openapi;
 
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 use crate::{
     access::role::RoleTable,
+    audit::Log,
     identity::Identity,
     plugin::{cursor::Sealer, registry::Registry},
 };
@@ -33,6 +35,8 @@ pub struct App {
     pub roles: Arc<RoleTable>,
     pub registry: Arc<Registry>,
     pub sealer: Sealer,
+    /// What happened, for whoever asks later.
+    pub audit: Log,
     pub router: router::Router,
     /// The document at `/openapi.json`, made once.
     pub openapi: Bytes,
@@ -67,10 +71,11 @@ impl App {
         roles: Arc<RoleTable>,
         registry: Arc<Registry>,
         sealer: Sealer,
+        audit: Log,
         bounds: Bounds,
     ) -> crate::error::Setup<Self> {
         let router = router::Router::build(route::all(&roles), &registry)?;
         let openapi = openapi::document(&router, &registry)?;
-        Ok(Self { identity, roles, registry, sealer, router, openapi, bounds })
+        Ok(Self { identity, roles, registry, sealer, audit, router, openapi, bounds })
     }
 }

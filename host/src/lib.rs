@@ -17,6 +17,7 @@ pub mod config;
 
 pub mod secret;
 pub mod database;
+pub mod audit;
 pub mod identity;
 pub mod access;
 pub mod capability;

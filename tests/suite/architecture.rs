@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use harness::server::root;
 
 /// In the order data walks through them.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "id",
     "error",
     "deadline",
@@ -14,6 +14,7 @@ const ORDER: [&str; 13] = [
     "config",
     "secret",
     "database",
+    "audit",
     "identity",
     "access",
     "capability",

@@ -1,6 +1,8 @@
 //! What a reviewer reads: routes and who may call them, every problem, every statement with its columns. A change shows
 //! up here or it did not happen. `UPDATE_GOLDEN=1 cargo test golden` writes the files anew.
 
+mod event;
+
 use std::fmt::Write as _;
 
 use dinehub::{
@@ -15,7 +17,7 @@ use harness::{
     server::{Server, features, root},
 };
 
-fn compare(name: &str, text: &str) {
+pub(crate) fn compare(name: &str, text: &str) {
     let path = root().join("tests/golden").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).unwrap();
@@ -95,6 +97,8 @@ fn all() -> Vec<Error> {
         | Error::KeyReused
         | Error::Throttled { .. }
         | Error::PluginFault { .. }
+        | Error::Stopped { .. }
+        | Error::Ungranted { .. }
         | Error::Internal(_)
         | Error::Unavailable(_)
         | Error::Timeout { .. } => error,
@@ -115,6 +119,8 @@ fn all() -> Vec<Error> {
         Error::KeyReused,
         Error::Throttled { retry_after_s: 30 },
         Error::PluginFault { plugin: "ordering".to_owned(), log: "for the log alone".to_owned() },
+        Error::Stopped { plugin: "ordering".to_owned(), limit: "for the log alone" },
+        Error::Ungranted { plugin: "ordering".to_owned(), import: "for the log alone".to_owned() },
         Error::internal("for the log alone"),
         Error::Unavailable("for the log alone".into()),
         Error::Timeout { plugin: "ordering".to_owned(), log: "for the log alone" },

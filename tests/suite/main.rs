@@ -31,6 +31,7 @@ mod data;
 mod data_faults;
 mod idempotency;
 
+mod audit;
 mod http;
 mod value;
 mod order;

@@ -329,7 +329,7 @@ async fn clients_that_hang_up_leave_nothing_behind() {
 
 /// What the log gets, line by line.
 #[derive(Clone, Default)]
-struct Book(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+pub(crate) struct Book(pub(crate) std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl std::io::Write for Book {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -15,6 +15,7 @@ use super::{
     grants::{Grants, Stopped},
 };
 use crate::{
+    audit::event::What,
     database::{
         guest::{Failure, Rows},
         statement::{Arity, Kind, Statement},
@@ -94,6 +95,8 @@ fn refuse(grants: &mut Grants, bound: &Bound, failure: Failure) -> Val {
         Failure::Denied(why) => {
             let denial = Denial::statement(grants.plugin().as_str(), handle, statement);
             tracing::warn!(target: "database", plugin = %grants.plugin(), %handle, %statement, %denial, %why, "denied");
+            let import = format!("statement {handle}.{statement}").into();
+            grants.record(|artefact| What::Ungranted { artefact, import, denial: Some(denial) });
             error("denied", None)
         }
         Failure::Timeout => error("timeout", None),

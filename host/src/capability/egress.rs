@@ -27,7 +27,10 @@ use wasmtime::component::{Linker, Val};
 
 use self::client::{Origin, Outbound, Request, Response};
 use super::{gate::Function, grants::Grants};
-use crate::error::{Error, Fault, Setup};
+use crate::{
+    audit::event::{Text, What},
+    error::{Error, Fault, Setup},
+};
 
 /// The types that every HTTP handle shares.
 pub const WIT: &str = include_str!("../../../wit/dinehub-http@1.0.0/http.wit");
@@ -223,22 +226,33 @@ pub fn link(linker: &mut Linker<Grants>, interface: &str, name: &str) -> Setup<(
             };
             if grants.transaction().is_open() && !grants.is_read_only() {
                 let why = "a transaction is open: send before the first statement, or after this call".to_owned();
-                return Ok(Some(answer(Err(Failure::Denied(why)))));
+                let refused = Err(Failure::Denied(why));
+                record(grants, &name, method, &request.path, &refused);
+                return Ok(Some(answer(refused)));
             }
             if !grants.meter_mut().http_call() {
                 return Err(grants.stop_at_bound());
             }
             grants.note_effect();
-            let (path, request_id) = (request.path.clone(), grants.tree().request);
+            let path = request.path.clone();
             let done = host.send(method, request).await;
-            let outcome = match &done {
-                Ok(response) => response.status.to_string(),
-                Err(failure) => format!("{failure:?}"),
-            };
-            tracing::info!(target: "audit", event = "http.sent", %plugin, host = %name, method = method.as_str(), path, outcome, %request_id);
+            record(grants, &name, method, &path, &done);
             Ok(Some(answer(done)))
         })
     })
+}
+
+/// One event: it went out, or it was not let out (or its answer not in). A path's query may hold what is nobody's business.
+fn record(grants: &Grants, name: &str, method: Method, path: &str, done: &Result<Response, Failure>) {
+    let (host, method) = (Text::from(name), method.as_str());
+    let path = Text::from(path.split(['?', '#']).next().unwrap_or_default());
+    grants.record(|artefact| match done {
+        Err(Failure::Denied(why) | Failure::Invalid(why)) => {
+            What::Unsent { artefact, host, method, path, why: why.as_str().into() }
+        }
+        Ok(response) => What::Sent { artefact, host, method, path, answer: response.status.to_string().into() },
+        Err(failure) => What::Sent { artefact, host, method, path, answer: format!("{failure:?}").into() },
+    });
 }
 
 /// A request as the guest wrote it.

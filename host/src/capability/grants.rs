@@ -5,7 +5,13 @@
 //! let grants = dinehub::capability::grants::Grants { permit, approved };
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use uuid::Uuid;
 
@@ -17,6 +23,10 @@ use super::{
 };
 use crate::{
     access::permit::Permit,
+    audit::{
+        Log,
+        event::{Artefact, By, What},
+    },
     database::{
         guest::{self, Login, Opening, Pool, Transaction},
         identity::Caller,
@@ -25,6 +35,9 @@ use crate::{
     error::Error,
     id::PluginId,
 };
+
+/// How often it is recorded that a plugin is busy, in seconds.
+const BUSY_EVERY_S: i64 = 10;
 
 /// What was approved for one plugin, configured once at load.
 #[derive(Debug)]
@@ -39,6 +52,10 @@ pub struct Approved {
     login_ro: Login,
     /// Holds exactly the columns that the statements need.
     login_rw: Login,
+    audit: Log,
+    artefact: Artefact,
+    /// When it was last recorded that all slots are taken, in seconds since 1970.
+    busy_s: AtomicI64,
 }
 
 /// Whether a call may change anything.
@@ -49,8 +66,8 @@ pub enum Mode {
 }
 
 impl Approved {
-    /// For `plugin`: the functions it was granted, what its handles lead to, the bounds of a call, and its two logins at
-    /// the database (`_ro`, `_rw`).
+    /// For `plugin`: the functions it was granted, what its handles lead to, the bounds of a call, its two logins at
+    /// the database (`_ro`, `_rw`), and where its doings are recorded, with its digest.
     #[must_use]
     pub fn new(
         plugin: PluginId,
@@ -58,9 +75,23 @@ impl Approved {
         bounds: (Limits, u32),
         pool: Pool,
         logins: (Login, Login),
+        audit: (Log, &str),
     ) -> Self {
         let ((granted, handles), (limits, tick_ms), (login_ro, login_rw)) = (granted, bounds, logins);
-        Self { plugin, granted, handles, limits, tick_ms, pool, login_ro, login_rw }
+        let (audit, artefact) = (audit.0, Artefact::new(plugin.as_str(), audit.1));
+        Self {
+            plugin,
+            granted,
+            handles,
+            limits,
+            tick_ms,
+            pool,
+            login_ro,
+            login_rw,
+            audit,
+            artefact,
+            busy_s: AtomicI64::new(0),
+        }
     }
 
     /// Which functions were used since the last call of this.
@@ -79,6 +110,22 @@ impl Approved {
     #[must_use]
     pub fn plugin(&self) -> &PluginId {
         &self.plugin
+    }
+
+    /// Its plugin and digest, for the audit.
+    #[must_use]
+    pub fn artefact(&self) -> Artefact {
+        self.artefact.clone()
+    }
+
+    /// A request found all slots taken: an event, but not one for each of many.
+    pub fn note_busy(&self) {
+        let now_s = jiff::Timestamp::now().as_second();
+        let told_s = self.busy_s.load(Ordering::Relaxed);
+        let is_due = now_s.saturating_sub(told_s) >= BUSY_EVERY_S;
+        if is_due && self.busy_s.compare_exchange(told_s, now_s, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.audit.record(By::host(), What::Busy { artefact: self.artefact() });
+        }
     }
 
     /// The one maker: the permit is used up.
@@ -165,7 +212,8 @@ impl Grants {
     pub fn authorize(&mut self, wanted: &Use<'_>) -> Result<(), Stopped> {
         let Use { interface, function, statement } = *wanted;
         if !self.approved.granted.use_once(interface, function) {
-            return Err(self.stop_at_fault(format!("`{interface} {function}` is not granted")));
+            let plugin = self.approved.plugin.to_string();
+            return Err(self.stop(Error::Ungranted { plugin, import: format!("{interface} {function}") }));
         }
         let Some(statement) = statement else { return Ok(()) };
         if self.mode == Mode::ReadOnly && statement.ask.writes() {
@@ -188,8 +236,13 @@ impl Grants {
 
     /// Ends the call because the meter says so.
     pub fn stop_at_bound(&mut self) -> Stopped {
-        let bound = self.meter.exceeded().map_or("a limit", super::limit::Bound::name);
-        self.stop_at_fault(format!("stopped at its limit `{bound}`"))
+        let limit = self.meter.exceeded().map_or("a limit", super::limit::Bound::name);
+        self.stop(Error::Stopped { plugin: self.approved.plugin.to_string(), limit })
+    }
+
+    /// Records something about this call; `what` is given the plugin.
+    pub fn record(&self, what: impl FnOnce(Artefact) -> What) {
+        self.approved.audit.record(self.permit.actor().by(self.tree.request), what(self.approved.artefact()));
     }
 
     /// Why the call was ended by the host, once.

@@ -1,6 +1,6 @@
 //! Using a secret without seeing it: `[secret.<name>]` in the manifest becomes an interface of its own, with exactly the
 //! functions that are asked for. Under `sign` and `verify` the value never enters guest memory; `reveal` is another
-//! function, another line of the lock, and is logged louder.
+//! function, and another line of the lock. Each use is an event of the audit.
 //!
 //! ```text
 //! [secret.webhook_key]            dinehub:payments-secret/webhook-key
@@ -15,6 +15,7 @@ use wasmtime::component::{Linker, Val};
 
 use super::{gate::Function, grants::Grants};
 use crate::{
+    audit::event::What,
     error::{Error, Fault, Setup},
     secret::{self, ring::Ring},
 };
@@ -90,15 +91,11 @@ pub fn link(linker: &mut Linker<Grants>, interface: &str, name: &str, spec: &Spe
 }
 
 fn run(grants: &mut Grants, name: &str, one: Use, arguments: &[Val]) -> Result<Val, super::grants::Stopped> {
-    let (plugin, request) = (grants.plugin().clone(), grants.tree().request);
     let Some(ring) = grants.handles().secrets.get(name) else {
+        let plugin = grants.plugin().clone();
         return Err(grants.stop(Error::internal(format!("{plugin}: secret {name} was not opened"))));
     };
-    if one == Use::Reveal {
-        tracing::warn!(target: "audit", event = "secret.revealed", %plugin, secret = name, request_id = %request);
-    } else {
-        tracing::info!(target: "audit", event = "secret.used", how = one.name(), %plugin, secret = name, request_id = %request);
-    }
+    grants.record(|artefact| What::SecretUsed { artefact, secret: name.into(), how: one.name() });
     Ok(match (one, arguments) {
         (Use::Sign, [Val::String(message)]) => Val::String(secret::sign(ring, message.as_bytes())),
         (Use::Verify, [Val::String(message), Val::String(signature)]) => {

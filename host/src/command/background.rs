@@ -79,6 +79,7 @@ impl Host {
             registry: Arc::clone(&self.app.registry),
             roles: Arc::clone(&self.app.roles),
             control: self.control.clone(),
+            audit: self.app.audit.clone(),
             patience,
             poll: Duration::from_millis(config.poll_ms.max(1)),
         }

@@ -12,6 +12,10 @@ use tokio::net::TcpListener;
 use super::background::Background;
 use crate::{
     access::role::RoleTable,
+    audit::{
+        Log,
+        event::{By, What},
+    },
     capability::{
         egress::{self, client::Outbound},
         granted::Granted,
@@ -42,6 +46,8 @@ use crate::{
     secret::{self, ring::Ring, vault::Vault},
 };
 
+/// How long a stop waits for the audit to be written.
+const FLUSH_MAX: Duration = Duration::from_secs(3);
 /// Who approves what was built on this machine, for this machine.
 const MACHINE: &str = "this-machine";
 
@@ -178,6 +184,7 @@ pub async fn host_granting(
     granted: impl Fn(&Admission) -> Granted,
 ) -> Setup<Host> {
     let control = control_pool(place, rings, config);
+    let audit = Log::open(control.clone(), config.audit.queue_max);
     let identity = open_identity(control.clone(), rings, &roles, config).await?;
     let options = guest::Options {
         connections_max: config.database.connections_max,
@@ -203,6 +210,7 @@ pub async fn host_granting(
             (manifest.limits, engine::TICK_MS),
             pool.clone(),
             logins,
+            (audit.clone(), &admission.package().digest),
         ))
     })?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
@@ -213,7 +221,10 @@ pub async fn host_granting(
         connections_max: config.http.connections_max,
         drain_ms: config.http.drain_ms,
     };
-    let app = App::new(identity, Arc::new(roles), Arc::new(registry), sealer, bounds)?;
+    for (ring, key) in [("jwt", &rings.jwt), ("database", &rings.database), ("cursor", &rings.cursor)] {
+        audit.record(By::host(), What::Key { act: "in_use", ring, key: key.current.id().into() });
+    }
+    let app = App::new(identity, Arc::new(roles), Arc::new(registry), sealer, audit, bounds)?;
     Ok(Host { app: Arc::new(app), pool, control, background: config.background.clone() })
 }
 
@@ -260,6 +271,9 @@ impl Host {
         http::serve::serve(listener, service, self.app.bounds, stop).await;
         drop(background);
         self.record_use().await;
+        if !self.app.audit.flush(FLUSH_MAX).await {
+            tracing::warn!(target: "host", "audit events are in the log alone");
+        }
     }
 
     /// Writes down which grants were used since the last time.

@@ -24,14 +24,21 @@ use super::{
     request::Request,
     router::{Route, Target},
     serve::Peer,
+    witness::{self, Seen},
 };
-use crate::{access::permit, deadline::within, error::Error, id::RequestId};
+use crate::{access::permit, audit::event::By, deadline::within, error::Error, id::RequestId};
 
 /// Answers every path.
 pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -> Response<Body> {
-    let answer = async |request, peer, id| match straight(&app, id, peer, request).await {
-        Ok(answer) => answer,
-        Err(error) => problem::respond(&error, id).into(),
+    let answer = async |request, peer, id| {
+        let mut seen = Seen { by: By::request(id), peer, route: None };
+        match straight(&app, id, request, &mut seen).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                witness::refusal(&app, &seen, &error);
+                problem::respond(&error, id).into()
+            }
+        }
     };
     walled(request, peer, answer).await
 }
@@ -72,18 +79,25 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
 }
 
 /// Route → actor → permit → answer: each step demands what the one before made.
-async fn straight(app: &Arc<App>, id: RequestId, peer: Peer, request: HttpRequest<Incoming>) -> Result<Answer, Error> {
+async fn straight(
+    app: &Arc<App>,
+    id: RequestId,
+    request: HttpRequest<Incoming>,
+    seen: &mut Seen,
+) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
     let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
+    seen.route = Some(Arc::clone(route));
     let actor = app.identity.actor(&parts.headers)?;
+    seen.by = actor.by(id);
     let permit = permit::permit(actor, &route.rule, &app.roles, &route.denial)?;
     let body = read(app, body).await?;
-    let request = Request { id, peer, parts: &parts, params, body: &body };
+    let request = Request { id, peer: seen.peer, by: seen.by, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
         Target::Plugin(served) => forward::answer(app, served, permit, request).await?,
     };
-    Ok(Answer { response, route: Some(Arc::clone(route)) })
+    Ok(Answer { response, route: seen.route.take() })
 }
 
 /// The whole body, bounded in bytes and in time.

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header, request::Parts};
 use bytes::Bytes;
 
 use super::serve::Peer;
-use crate::{error::Error, id::RequestId};
+use crate::{audit::event::By, error::Error, id::RequestId};
 
 /// Path parameters by name, still percent-encoded.
 pub type Params<'p> = matchit::Params<'p, 'p>;
@@ -14,6 +14,8 @@ pub type Params<'p> = matchit::Params<'p, 'p>;
 pub struct Request<'r> {
     pub id: RequestId,
     pub peer: Peer,
+    /// Whom the audit names for what it does.
+    pub by: By,
     pub parts: &'r Parts,
     pub params: Params<'r>,
     pub body: &'r Bytes,

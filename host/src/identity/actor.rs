@@ -12,8 +12,9 @@ use super::{
     token::{IdHash, Kind, Verified},
 };
 use crate::{
+    audit::event::{By, Who as Party},
     error::{Error, Unproven},
-    id::{AccountId, Role, SessionId},
+    id::{AccountId, RequestId, Role, SessionId},
 };
 
 /// Whoever is behind a request: nobody in particular, an account that proved itself, or the host. Cheap to clone.
@@ -112,6 +113,17 @@ impl Actor {
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         self.verified().map(|verified| verified.holder.session)
+    }
+
+    /// Whom the audit names for what happens in a request.
+    #[must_use]
+    pub fn by(&self, request: RequestId) -> By {
+        let actor = match &self.who {
+            Who::Anonymous => Party::Anonymous,
+            Who::User(verified) => Party::Account(verified.holder.account),
+            Who::System { name, .. } => Party::System(name),
+        };
+        By { request: Some(request), actor, token: self.verified().map(|verified| verified.token) }
     }
 
     /// What the token proved; 401 when there was none.

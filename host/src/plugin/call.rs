@@ -11,7 +11,10 @@ use wasmtime::{
     component::{ComponentExportIndex, Val},
 };
 
-use super::registry::{Plugin, Registry};
+use super::{
+    registry::{Plugin, Registry},
+    witness::REFUSED,
+};
 use crate::{
     capability::{
         grants::{Grants, Mode},
@@ -110,7 +113,7 @@ pub fn ensure_done(plugin: &Plugin, answer: Answer) -> Result<Grants, Error> {
     }
     match value {
         Some(Val::Result(Err(problem))) => {
-            Err(Error::PluginFault { plugin: plugin.id().to_string(), log: format!("refused: {problem:?}") })
+            Err(Error::PluginFault { plugin: plugin.id().to_string(), log: format!("{REFUSED}: {problem:?}") })
         }
         _ => Ok(grants),
     }

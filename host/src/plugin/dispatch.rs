@@ -14,7 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use super::{
     call,
     registry::{Plugin, Registry},
-    value,
+    value, witness,
 };
 use crate::{
     access::{
@@ -22,6 +22,7 @@ use crate::{
         policy::Rule,
         role::RoleTable,
     },
+    audit::{Log, event::By},
     capability::{
         grants::{Grants, Mode},
         tree::Tree,
@@ -48,6 +49,7 @@ pub struct Office {
     pub registry: Arc<Registry>,
     pub roles: Arc<RoleTable>,
     pub control: PgPool,
+    pub audit: Log,
     pub patience: Patience,
     /// How long to wait when nothing is due and nobody wakes us.
     pub poll: Duration,
@@ -57,6 +59,13 @@ impl Office {
     /// The host's own permit, which holds no role.
     pub(super) fn permit(&self, name: &'static str, cause: Option<AccountId>) -> Result<Permit, Error> {
         permit(Actor::system(name, cause), &Rule::Authenticated, &self.roles, &Denial::route("SYSTEM", name))
+    }
+
+    /// A plugin's fault in a call that the host made itself.
+    pub(super) fn record(&self, name: &'static str, error: &Error) {
+        if let Some(what) = witness::fault(&self.registry, error) {
+            self.audit.record(By::system(name), what);
+        }
     }
 
     /// Starts a task for each subscriber, and one that wakes them.
@@ -146,6 +155,7 @@ impl Office {
         let is_counted = error.blame() != Blame::Host;
         tracing::warn!(target: "host", delivery = due.id, subscriber = %plugin.id(), interface = due.interface,
             function = due.function, %why, is_counted, "a delivery failed");
+        self.record("event", error);
         let noted = match is_counted {
             true => event::fail(&self.control, due.id, &why, &self.patience).await,
             false => event::postpone(&self.control, due.id, &why, POSTPONE).await.map(|()| false),

@@ -158,7 +158,7 @@ impl Registry {
     /// Waits for a slot as long as the plugin's deadline allows.
     pub async fn enter(&self, plugin: &Plugin) -> Result<Slot, Error> {
         let wait = Duration::from_millis(plugin.approved.limits().deadline_ms.into());
-        let _plugin = plugin.calls.enter(wait).await?;
+        let _plugin = plugin.calls.enter(wait).await.inspect_err(|_| plugin.approved.note_busy())?;
         let _engine = self.calls.enter(wait).await?;
         Ok(Slot { _plugin, _engine })
     }

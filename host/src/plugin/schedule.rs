@@ -85,6 +85,7 @@ impl Office {
         let Err(error) = self.run(schedule, due, next_s).await else { return };
         let why = error.log();
         tracing::warn!(target: "host", plugin = due.plugin, function = due.function, %why, "a scheduled run failed");
+        self.record("schedule", &error);
         // The host's own failure is over soon: the run stays due.
         if error.blame() != Blame::Host
             && let Err(why) = schedule::skip(&self.control, due, next_s, &why).await

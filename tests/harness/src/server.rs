@@ -284,7 +284,8 @@ impl Server {
         let pool = self.host.pool.clone();
         let logins = (pool.login(self.database.admin()), pool.login(self.database.admin()));
         let granted = (Granted::of(functions), Opened::default());
-        let approved = Arc::new(Approved::new(plugin.clone(), granted, (Limits::default(), 1), pool, logins));
+        let audit = (self.app().audit.clone(), "");
+        let approved = Arc::new(Approved::new(plugin.clone(), granted, (Limits::default(), 1), pool, logins, audit));
         approved.grant(permit, Mode::ReadOnly, Tree::root(RequestId::fresh(), plugin), Arc::new(Nobody))
     }
 }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     access::{permit::Permit, policy::Rule, role::RoleTable},
+    audit::event::What,
     error::Error,
     http::{App, request::Request, router::Route},
     id::{AccountId, Role},
@@ -74,6 +75,8 @@ fn replace<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
             }
         }
         let account = app.identity.set_roles(id, &known).await?;
+        let detail = known.iter().map(Role::as_str).collect::<Vec<_>>().join(", ").into();
+        app.audit.record(request.by, What::Administered { act: "roles.replaced", account: id, detail });
         answer(StatusCode::OK, &account_json(&account))
     })
 }

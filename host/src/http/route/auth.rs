@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use super::{Answer, answer, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
+    audit::event::{Masked, What},
+    error::Error,
     http::{App, request::Request, router::Route},
     identity::{
         account::{Account, NewAccount},
+        login::Pass,
         session::{Device, Origin},
     },
     plugin::manifest::Method,
@@ -84,6 +87,8 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Registration { email, name, password } = read(&request)?;
         let account = app.identity.register(NewAccount { email, name, password }).await?;
+        let email = Masked::new(&account.email);
+        app.audit.record(request.by.account(account.id), What::Opened { account: account.id, email });
         answer(StatusCode::CREATED, &account_json(&account))
     })
 }
@@ -91,7 +96,9 @@ fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Credentials { email, password } = read(&request)?;
-        let session = app.identity.login(&email, password, origin(&request)).await?;
+        let proved = app.identity.login(&email, password, origin(&request)).await;
+        witness(app, &request, Masked::new(&email), proved.as_ref());
+        let session = proved?;
         let token = json!({
             "access_token": session.access.text.expose_secret(),
             "token_type": "Bearer",
@@ -106,6 +113,22 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
         let account = app.identity.me(permit.actor()).await?;
         answer(StatusCode::OK, &account_json(&account))
     })
+}
+
+/// One event an attempt. Only here is it known whom it was about, so [`crate::http::witness`] leaves these to this.
+fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Pass, &Error>) {
+    let source = request.peer.0.ip();
+    match proved {
+        Ok(pass) => app.audit.record(request.by.account(pass.account.id), What::Proven { email, source }),
+        Err(Error::Unauthenticated(why)) => {
+            app.audit.record(request.by, What::Unproven { why: *why, email: Some(email), source });
+        }
+        Err(Error::Throttled { retry_after_s }) => {
+            let (limit, retry_after_s) = ("login", *retry_after_s);
+            app.audit.record(request.by, What::Throttled { limit, retry_after_s, email: Some(email), source });
+        }
+        Err(_) => {}
+    }
 }
 
 /// Where a login comes from. The address is the peer's own, because no proxy is trusted yet.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Answer, answer, done, operation, path_id, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
+    audit::event::What,
     http::{App, request::Request, router::Route},
     id::SessionId,
     identity::session::{DEVICE_CHARS_MAX, Session},
@@ -42,6 +43,7 @@ fn logout<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> 
     Box::pin(async move {
         request.ensure_empty()?;
         app.identity.logout(permit.actor()).await?;
+        app.audit.record(request.by, What::Ended { scope: "session" });
         Ok(done())
     })
 }
@@ -50,6 +52,7 @@ fn logout_all<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<
     Box::pin(async move {
         request.ensure_empty()?;
         app.identity.logout_all(permit.actor()).await?;
+        app.audit.record(request.by, What::Ended { scope: "account" });
         Ok(done())
     })
 }
@@ -58,6 +61,7 @@ fn logout_others<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answ
     Box::pin(async move {
         request.ensure_empty()?;
         app.identity.logout_others(permit.actor()).await?;
+        app.audit.record(request.by, What::Ended { scope: "others" });
         Ok(done())
     })
 }
@@ -75,6 +79,7 @@ fn end_one<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r>
         let id: SessionId = path_id(&request, "id")?;
         request.ensure_empty()?;
         app.identity.end_session(permit.actor(), id).await?;
+        app.audit.record(request.by, What::Ended { scope: "session" });
         Ok(done())
     })
 }
