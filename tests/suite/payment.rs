@@ -107,7 +107,7 @@ async fn a_placed_order_is_charged_once_and_both_sides_see_it() {
         other.get(&payment(&order)).await.refused(404, "not_found");
     }
     assert_eq!(rival.client.get(&list).await.expect(200).json["items"], json!([]));
-    scene.customer.client.get(&list).await.refused(403, "forbidden");
+    scene.customer.client.get(&list).await.refused(403, "denied");
     scene.server.anonymous().get(&payment(&order)).await.refused(401, "unauthenticated");
     for verb in ["accept", "prepare", "ready", "complete"] {
         scene.act(owner, &order, verb).await;
