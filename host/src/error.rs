@@ -47,6 +47,17 @@ pub enum Unproven {
     Revoked,
     /// E-mail or password is wrong.
     Password,
+    /// The code of a second factor is wrong, or was taken before.
+    Code,
+}
+
+/// How somebody who is known would have to be known better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unassured {
+    /// By a second factor.
+    Factor,
+    /// By a proof that is not as old.
+    Recent,
 }
 
 /// The answer to a request that did not succeed.
@@ -60,6 +71,8 @@ pub enum Error {
     Denied(Cow<'static, str>),
     /// 403: the actor's roles do not satisfy the route's rule.
     Forbidden(Denial),
+    /// 403: the actor may, once proved better.
+    Unassured(Unassured),
     /// 404: it does not exist, or the caller may not know that it does.
     NotFound,
     /// 405, with the methods there are.
@@ -110,7 +123,7 @@ impl Error {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Forbidden(_) | Self::Unassured(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } | Self::InFlight => StatusCode::CONFLICT,
@@ -132,8 +145,11 @@ impl Error {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Unauthenticated(Unproven::Password) => "wrong_credentials",
+            Self::Unauthenticated(Unproven::Code) => "wrong_code",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Denied(_) | Self::Forbidden(_) => "denied",
+            Self::Unassured(Unassured::Factor) => "factor_is_needed",
+            Self::Unassured(Unassured::Recent) => "proof_is_old",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Conflict { code, .. } => code,
@@ -156,9 +172,14 @@ impl Error {
         match self {
             Self::Malformed(what) => Cow::Borrowed(what.as_ref()),
             Self::Unauthenticated(Unproven::Password) => "The e-mail address or the password is wrong.".into(),
+            Self::Unauthenticated(Unproven::Code) => "The code is wrong, or was used before.".into(),
             Self::Unauthenticated(_) => "A valid access token is needed: `Authorization: Bearer …`.".into(),
             Self::Denied(what) => Cow::Borrowed(what.as_ref()),
             Self::Forbidden(_) => "Your roles do not allow this.".into(),
+            Self::Unassured(Unassured::Factor) => "This needs a login with a second factor.".into(),
+            Self::Unassured(Unassured::Recent) => {
+                "This needs a recent proof of who you are: POST /api/v1/auth/step-up.".into()
+            }
             Self::NotFound => "There is no such thing here.".into(),
             Self::MethodNotAllowed(allow) => format!("This path answers {allow}.").into(),
             Self::Conflict { detail, .. } => Cow::Borrowed(detail.as_str()),

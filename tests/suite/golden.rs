@@ -9,7 +9,7 @@ use dinehub::{
     access::policy::Rule,
     command::grants::show,
     database::{migrate, own, session::Session},
-    error::{Error, Unproven},
+    error::{Error, Unassured, Unproven},
     id::Denial,
 };
 use harness::{
@@ -87,6 +87,7 @@ fn all() -> Vec<Error> {
         | Error::Unauthenticated(_)
         | Error::Denied(_)
         | Error::Forbidden(_)
+        | Error::Unassured(_)
         | Error::NotFound
         | Error::MethodNotAllowed(_)
         | Error::Conflict { .. }
@@ -107,8 +108,11 @@ fn all() -> Vec<Error> {
         Error::Malformed("The body is not valid JSON: ….".into()),
         Error::Unauthenticated(Unproven::Missing),
         Error::Unauthenticated(Unproven::Password),
+        Error::Unauthenticated(Unproven::Code),
         Error::Denied("<the plugin's>".into()),
         Error::Forbidden(Denial::route("GET", "/")),
+        Error::Unassured(Unassured::Factor),
+        Error::Unassured(Unassured::Recent),
         Error::NotFound,
         Error::MethodNotAllowed("GET, POST".to_owned()),
         Error::Conflict { code: "<the plugin's>".to_owned(), detail: "<the plugin's>".to_owned() },

@@ -17,6 +17,8 @@ mod token;
 mod account;
 mod revocation;
 mod session;
+mod factor;
+mod letter;
 mod access;
 
 mod privilege;

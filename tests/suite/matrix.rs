@@ -53,8 +53,9 @@ async fn every_route_denies_whom_its_rule_denies_and_nobody_else() {
         let (method, path) = (route.method.as_str(), somewhere(&route.pattern));
         let mut actors = vec![(None, server.anonymous())];
         for (role, person) in ROLES.iter().zip(&people) {
-            // A logout ends the token it is asked with.
-            let client = if path.contains("logout") { server.person(role).await.client } else { person.client.clone() };
+            // What ends the token it is asked with is asked by somebody of its own.
+            let is_end = ["logout", "deactivate"].iter().any(|end| path.contains(end));
+            let client = if is_end { server.person(role).await.client } else { person.client.clone() };
             actors.push((Some(*role), client));
         }
         for (role, client) in actors {

@@ -88,6 +88,8 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     config.plugins.files_directory = project.workshop().source;
     let outside = outside::start(&config.plugins.files_directory, &admitted, &rings).await?;
     config.egress.routes = outside::routes(&outside);
+    config.mail.spool = state.join("mail");
+    fs::create_dir_all(&config.mail.spool).map_err(Fault::at(config.mail.spool.display().to_string()))?;
     let _log = telemetry::start_log(Lines::Json, "warn")?;
     let metrics = telemetry::start_metrics()?;
     let host = start::host(&admin, &rings, admitted, project.roles()?, &config).await?;
@@ -210,6 +212,7 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     for login in logins {
         println!("  {:<30} {:<28} {}", login.email, login.password, login.roles.join(", "));
     }
-    println!("\nDatabase: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
+    println!("\nLetters: {}", state.join("mail").display());
+    println!("Database: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
     println!("Ctrl-C stops everything; the data stays. `--fresh` starts over.\n");
 }

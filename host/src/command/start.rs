@@ -21,6 +21,7 @@ use crate::{
         granted::Granted,
         grants::Approved,
         handle::Opened,
+        mail::{Gateway, Spool},
     },
     config::{self, Config},
     database::{
@@ -33,7 +34,7 @@ use crate::{
     error::{Fault, Setup},
     http::{self, App, Bounds},
     id::{PluginId, Role},
-    identity::{self, Identity},
+    identity::{self, Identity, mail::Post},
     plugin::{
         admit::Candidate,
         approval::{Admission, Book, SigningKey, asked},
@@ -52,7 +53,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(3);
 const MACHINE: &str = "this-machine";
 
 /// The secrets a host opens.
-pub const SECRETS: [&str; 3] = ["jwt", "database", "cursor"];
+pub const SECRETS: [&str; 4] = ["jwt", "database", "cursor", "account"];
 
 /// The rings, opened.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ pub struct Rings {
     jwt: Ring,
     database: Ring,
     cursor: Ring,
+    account: Ring,
+    /// What the mail gateway knows us by.
+    mail: Option<SecretString>,
     /// Those that plugins may use, by plugin and name.
     plugins: BTreeMap<(PluginId, String), Ring>,
 }
@@ -67,8 +71,9 @@ pub struct Rings {
 impl Rings {
     /// Opens [`SECRETS`].
     pub fn open(vault: &Vault) -> Setup<Self> {
-        let [jwt, database, cursor] = SECRETS.map(|name| vault.ring(name));
-        Ok(Self { jwt: jwt?, database: database?, cursor: cursor?, plugins: BTreeMap::new() })
+        let [jwt, database, cursor, account] = SECRETS.map(|name| vault.ring(name));
+        let (mail, plugins) = (vault.find_text("mail")?, BTreeMap::new());
+        Ok(Self { jwt: jwt?, database: database?, cursor: cursor?, account: account?, mail, plugins })
     }
 
     /// Opens what admitted plugins may use as well: `plugin-<id>-<name>.age`.
@@ -185,7 +190,9 @@ pub async fn host_granting(
 ) -> Setup<Host> {
     let control = control_pool(place, rings, config);
     let audit = Log::open(control.clone(), config.audit.queue_max);
-    let identity = open_identity(control.clone(), rings, &roles, config).await?;
+    let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
+    let post = open_post(rings, config, &outbound)?;
+    let identity = open_identity(control.clone(), rings, &roles, config, post).await?;
     let options = guest::Options {
         connections_max: config.database.connections_max,
         wait_max: Duration::from_millis(config.database.wait_ms),
@@ -196,7 +203,6 @@ pub async fn host_granting(
     for admission in &admitted {
         ensure_roles_exist(admission.candidate(), &roles)?;
     }
-    let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
     let registry = Registry::load(&engine, admitted, |admission| {
         let manifest = &admission.package().manifest;
         let names = grant::Roles::of(&place.database, &manifest.id)?;
@@ -234,19 +240,47 @@ pub fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
     control::pool(&control, config.database.control_connections_max)
 }
 
-async fn open_identity(control: PgPool, rings: &Rings, roles: &RoleTable, config: &Config) -> Setup<Identity> {
+/// The way letters go: a gateway, a directory, or none.
+fn open_post(rings: &Rings, config: &Config, outbound: &Arc<Outbound>) -> Setup<Option<Arc<dyn Post>>> {
+    let spool = &config.mail.spool;
+    if !config.mail.url.is_empty() {
+        let gateway = Gateway::new(&config.mail.url, rings.mail.clone(), Arc::clone(outbound))?;
+        return Ok(Some(Arc::new(gateway)));
+    }
+    if spool.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let place = format!("mail.spool: {}", spool.display());
+    let opened = cap_std::fs::Dir::open_ambient_dir(spool, cap_std::ambient_authority());
+    let opened = opened.map_err(|why| Fault::at(place)(why).fix(format!("mkdir -p {}", spool.display())))?;
+    Ok(Some(Arc::new(Spool(opened))))
+}
+
+async fn open_identity(
+    control: PgPool,
+    rings: &Rings,
+    roles: &RoleTable,
+    config: &Config,
+    post: Option<Arc<dyn Post>>,
+) -> Setup<Identity> {
     let policy = identity::Policy {
         issuer: config.identity.issuer.clone(),
         lifetime_s: config.identity.token_s,
+        verifies: config.identity.verify_email,
+        link: config.mail.link.clone(),
+        post,
         newcomer: vec![roles.newcomer().clone()],
         ..identity::Policy::default()
     };
-    Identity::open(control, &rings.jwt, policy).await
+    let rings = identity::Rings { tokens: &rings.jwt, account: &rings.account };
+    Identity::open(control, rings, policy).await
 }
 
-/// Accounts alone, for operators' commands.
+/// Accounts alone, for operators' commands: they write no letters and verify nobody.
 pub async fn identity(place: &Target, rings: &Rings, roles: &RoleTable, config: &Config) -> Setup<Identity> {
-    open_identity(control_pool(place, rings, config), rings, roles, config).await
+    let mut config = config.clone();
+    config.identity.verify_email = false;
+    open_identity(control_pool(place, rings, &config), rings, roles, &config, None).await
 }
 
 /// A route that names a role nobody can hold is closed by mistake.
