@@ -112,6 +112,10 @@ pub struct Plugins {
     pub files_directory: PathBuf,
     /// Calls that may run at once, over all plugins and nested calls.
     pub calls_max: u32,
+    /// What this host alone writes: compiled plugins. Mode 0700 and its own; made when missing.
+    pub state_directory: PathBuf,
+    /// The program that compiles plugins, started as `PROGRAM compile`; this program when empty.
+    pub compiler: PathBuf,
 }
 
 /// Outbound HTTP of plugins.
@@ -200,6 +204,8 @@ impl Default for Plugins {
             reviewers_file: "plugins/reviewers.toml".into(),
             files_directory: "plugins".into(),
             calls_max: 512,
+            state_directory: "/var/lib/dinehub/state".into(),
+            compiler: PathBuf::new(),
         }
     }
 }

@@ -101,6 +101,8 @@ pub enum Error {
     Internal(Box<dyn StdError + Send + Sync>),
     /// 503: no permit, connection or backend in time.
     Unavailable(Cow<'static, str>),
+    /// 503: an operator switched the plugin off.
+    Disabled { plugin: String },
     /// 504: the plugin or the database was too slow.
     Timeout { plugin: String, log: &'static str },
 }
@@ -134,7 +136,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Disabled { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -162,6 +164,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } => "plugin_fault",
             Self::Internal(_) => "internal",
             Self::Unavailable(_) => "unavailable",
+            Self::Disabled { .. } => "disabled",
             Self::Timeout { .. } => "timeout",
         }
     }
@@ -194,6 +197,7 @@ impl Error {
             }
             Self::Internal(_) => "The server failed; the failure is recorded.".into(),
             Self::Unavailable(_) => "The service cannot answer now; try again shortly.".into(),
+            Self::Disabled { .. } => "This feature is switched off at the moment.".into(),
             Self::Timeout { .. } => "The feature behind this path took too long.".into(),
         }
     }
@@ -205,6 +209,7 @@ impl Error {
             Self::Unauthenticated(why) => format!("{why:?}").into(),
             Self::PluginFault { plugin, log } => format!("{plugin}: {log}").into(),
             Self::Timeout { plugin, log } => format!("{plugin}: {log}").into(),
+            Self::Disabled { plugin } => format!("{plugin} is switched off here").into(),
             Self::Stopped { plugin, limit } => format!("{plugin}: stopped at its limit `{limit}`").into(),
             Self::Ungranted { plugin, import } => format!("{plugin}: `{import}` is not granted").into(),
             Self::Internal(why) => chain(why.as_ref()).into(),
@@ -223,7 +228,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Timeout { .. } => {
                 Blame::Plugin
             }
-            Self::Internal(_) | Self::Unavailable(_) => Blame::Host,
+            Self::Internal(_) | Self::Unavailable(_) | Self::Disabled { .. } => Blame::Host,
             _ => Blame::Caller,
         }
     }
@@ -232,6 +237,8 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> Level {
         match self.blame() {
+            // Somebody who operates this host meant it.
+            _ if matches!(self, Self::Disabled { .. }) => Level::INFO,
             Blame::Caller => Level::INFO,
             Blame::Plugin => Level::WARN,
             Blame::Host => Level::ERROR,

@@ -32,7 +32,7 @@ use nix::{
 use serde_json::{Value, json};
 
 use crate::{
-    machine::{Machine, Node},
+    machine::{Machine, Node, free_address},
     order::{ORDERS, order_of, stock},
 };
 
@@ -69,7 +69,7 @@ impl Scene {
         let admitted = try_admit(features().await).unwrap();
         let outside = outside::start(&root().join("plugins"), &admitted, &machine.rings(&admitted)).await.unwrap();
         machine.configure(&outside::routes(&outside));
-        let node = machine.start();
+        let node = machine.start(free_address());
         outside.iter().for_each(|one| one.fake.report_to(format!("http://{}", node.address)));
         let admin = connect(&machine.database.admin()).await;
         let person = async |name: &str, role: &str| {
@@ -106,10 +106,12 @@ impl Scene {
     /// Waits for the process's end, and starts another one. Whatever a dead host had lent to itself is over: a lease that ran
     /// out early is one more thing that must not matter.
     async fn rise(&mut self) {
-        self.node.take().unwrap().wait();
+        let node = self.node.take().unwrap();
+        let address = node.address;
+        node.wait();
         self.outside.iter().for_each(|one| one.fake.set_hook(None));
         self.expire().await;
-        self.node = Some(self.machine.start());
+        self.node = Some(self.machine.start(address));
     }
 
     async fn expire(&self) {

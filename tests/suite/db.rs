@@ -1,47 +1,16 @@
 //! `dinehub db` and `dinehub serve`, as an operator runs them: the real binary, an empty database, age files on disk.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Output, Stdio},
-};
+use std::process::Command;
 
-use dinehub::{command::start::SECRETS, secret::vault::create};
+use cap_std::{ambient_authority, fs::Dir};
+use dinehub::{
+    command::start::SECRETS,
+    secret::vault::{Place, create},
+};
 use harness::database::connect;
 use serde_json::Value;
 
 use crate::machine::{IDENTITY, Machine};
-
-impl Machine {
-    /// Starts `serve` and waits until it is ready; then it is told to stop.
-    fn serves(&self) {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
-        let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let is_ready = ready.into_iter().any(|line| line.contains("\"ready\""));
-        let stopped = stop(&mut child);
-        assert!(is_ready, "serve ended before it was ready: {stopped:?}");
-    }
-
-    /// `serve` refuses, and says why. One that serves instead is stopped.
-    fn refuses(&self, said: &str) {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let is_ready = lines.into_iter().any(|line| line.contains("\"ready\""));
-        if is_ready {
-            stop(&mut child);
-        }
-        assert!(!is_ready, "it serves: {said}");
-        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert_eq!(status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(said), "{stderr}");
-    }
-}
-
-fn stop(child: &mut Child) -> std::process::ExitStatus {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-    child.wait().unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_database_is_planned_applied_verified_served_and_refused_after_a_change() {
@@ -117,7 +86,8 @@ async fn another_ring_is_planned_as_new_passwords_and_applied() {
     let machine = Machine::new().await;
     assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
     std::fs::remove_file(machine.home.path().join("database.age")).unwrap();
-    create(&machine.place(), &machine.place(), IDENTITY, &SECRETS, "2026-12").unwrap();
+    let place = || Place::new(Dir::open_ambient_dir(machine.home.path(), ambient_authority()).unwrap(), "home");
+    create(&place(), &place(), IDENTITY, &SECRETS, "2026-12").unwrap();
     machine.refuses("run `dinehub db apply` first");
     let (code, plan, _) = machine.run(&["db", "plan"]);
     assert_eq!(code, Some(3));

@@ -327,7 +327,7 @@ async fn half_a_login_opens_no_route() {
     let person = server.person("ADMIN").await;
     let (half, _) = with_factor(&server, &person).await;
     let client = server.anonymous().with_token(&half);
-    for route in server.app().router.iter() {
+    for route in server.app().edition().router.iter() {
         let path = route.pattern.replace("{id}", "0192f0c1-2b7a-7c3e-9d0e-5a4b3c2d1e0f");
         let answer = client.json(route.method.as_str(), &path, &[], &json!({})).await;
         assert_eq!(answer.status, 401, "{} {path}: {answer:?}", route.method.as_str());

@@ -35,7 +35,7 @@ pub(crate) fn compare(name: &str, text: &str) {
 async fn routes_and_roles() {
     let server = Server::start().await;
     let mut text = String::new();
-    for route in server.app().router.iter() {
+    for route in server.app().edition().router.iter() {
         let who = match &route.rule {
             Rule::Anyone => "anyone".to_owned(),
             Rule::Authenticated => "any account".to_owned(),
@@ -102,6 +102,7 @@ fn all() -> Vec<Error> {
         | Error::Ungranted { .. }
         | Error::Internal(_)
         | Error::Unavailable(_)
+        | Error::Disabled { .. }
         | Error::Timeout { .. } => error,
     };
     [
@@ -127,6 +128,7 @@ fn all() -> Vec<Error> {
         Error::Ungranted { plugin: "ordering".to_owned(), import: "for the log alone".to_owned() },
         Error::internal("for the log alone"),
         Error::Unavailable("for the log alone".into()),
+        Error::Disabled { plugin: "ordering".to_owned() },
         Error::Timeout { plugin: "ordering".to_owned(), log: "for the log alone" },
     ]
     .map(sample)

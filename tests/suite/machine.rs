@@ -1,4 +1,4 @@
-//! An operator's machine: the real binary, a database, age files and a lock on disk.
+//! An operator's machine: the real binary, an empty database, age files, a lock and artefacts on disk.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,11 @@ use std::{
 use cap_std::{ambient_authority, fs::Dir};
 use dinehub::{
     command::start::{self, Rings, SECRETS},
-    plugin::approval::Admission,
+    plugin::{approval::Admission, package::Package},
     secret::vault::{Place, Vault, create},
 };
 use harness::{
+    client::Client,
     database::Database,
     server::{artefacts, features, root, write_book},
 };
@@ -25,32 +26,44 @@ use nix::{
 };
 
 pub(crate) const IDENTITY: &str = "identity.txt";
-/// The configuration file, where there is one.
+/// The configuration file of [`Machine::start`].
 const CONFIG: &str = "dinehub.toml";
 
+/// An operator's machine.
 pub(crate) struct Machine {
     pub(crate) database: Database,
     pub(crate) home: tempfile::TempDir,
-    artefacts: PathBuf,
-    /// Of every process in turn.
-    address: SocketAddr,
+    pub(crate) artefacts: PathBuf,
 }
 
 impl Machine {
+    /// With the feature plugins.
     pub(crate) async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let packages = features().await;
-        // A port that was free a moment ago; whoever took it since makes `serve` fail, and that is seen.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let machine = Self { database: Database::fresh().await, home, artefacts: artefacts().await, address };
-        let names = start::secrets_of(packages.iter());
-        let names: Vec<&str> = SECRETS.into_iter().chain(names.iter().map(String::as_str)).collect();
-        create(&machine.place(), &machine.place(), IDENTITY, &names, "2026-11").unwrap();
-        write_book(machine.home.path(), packages);
-        machine
+        Self { artefacts: artefacts().await, ..Self::with(features().await).await }
     }
 
-    pub(crate) fn place(&self) -> Place {
+    /// With these artefacts, approved, in a directory of its own.
+    pub(crate) async fn with(packages: Vec<Package>) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let place = || Place::new(Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap(), "home");
+        let names = start::secrets_of(packages.iter());
+        let names: Vec<&str> = SECRETS.into_iter().chain(names.iter().map(String::as_str)).collect();
+        create(&place(), &place(), IDENTITY, &names, "2026-11").unwrap();
+        let artefacts = home.path().join("artefacts");
+        std::fs::create_dir(&artefacts).unwrap();
+        for package in &packages {
+            std::fs::write(artefacts.join(format!("{}.wasm", package.digest)), &package.bytes).unwrap();
+        }
+        write_book(home.path(), packages);
+        Self { database: Database::fresh().await, home, artefacts }
+    }
+
+    /// A file of this machine.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    fn place(&self) -> Place {
         Place::new(Dir::open_ambient_dir(self.home.path(), ambient_authority()).unwrap(), "home")
     }
 
@@ -65,27 +78,38 @@ impl Machine {
         let routes: String = routes.iter().map(|(origin, place)| format!("{origin:?} = {place:?}\n")).collect();
         let background = "poll_ms = 50\nattempts_max = 10000\nbackoff_ms = 50\nbackoff_max_ms = 500\n";
         let text = format!("[background]\n{background}[egress.routes]\n{routes}");
-        std::fs::write(self.home.path().join(CONFIG), text).unwrap();
+        std::fs::write(self.path(CONFIG), text).unwrap();
+    }
+
+    /// Starts `serve` with the configuration file at `address`, and waits until it is ready.
+    pub(crate) fn start(&self, address: SocketAddr) -> Node {
+        let mut command = self.command(&["serve", "--config", CONFIG]);
+        let mut child =
+            command.env("DINEHUB_HTTP__LISTEN", address.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("\"ready\"")), "serve ended before it was ready: {:?}", child.wait());
+        std::thread::spawn(move || lines.for_each(drop));
+        Node { child, address }
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let admin = self.database.admin();
         let mut command = Command::new(env!("CARGO_BIN_EXE_dinehub"));
         command.args(arguments).current_dir(self.home.path()).env_clear();
-        let home = |name: &str| self.home.path().join(name).display().to_string();
         for (name, value) in [
             (
                 "DATABASE_URL",
                 format!("postgres://{}@{}/{}", admin.user, admin.host.replace('/', "%2F"), admin.database),
             ),
             ("DINEHUB_SECRETS__DIRECTORY", self.home.path().display().to_string()),
-            ("DINEHUB_SECRETS__IDENTITY_FILE", home(IDENTITY)),
+            ("DINEHUB_SECRETS__IDENTITY_FILE", self.home.path().join(IDENTITY).display().to_string()),
             ("DINEHUB_PLUGINS__DIRECTORY", self.artefacts.display().to_string()),
             ("DINEHUB_PLUGINS__FILES_DIRECTORY", root().join("plugins").display().to_string()),
             ("DINEHUB_PLUGINS__ROLES_FILE", root().join("plugins/roles.toml").display().to_string()),
-            ("DINEHUB_PLUGINS__LOCK_FILE", home("grants.lock")),
-            ("DINEHUB_PLUGINS__REVIEWERS_FILE", home("reviewers.toml")),
-            ("DINEHUB_HTTP__LISTEN", self.address.to_string()),
+            ("DINEHUB_PLUGINS__LOCK_FILE", self.home.path().join("grants.lock").display().to_string()),
+            ("DINEHUB_PLUGINS__REVIEWERS_FILE", self.home.path().join("reviewers.toml").display().to_string()),
+            ("DINEHUB_PLUGINS__STATE_DIRECTORY", self.home.path().join("state").display().to_string()),
+            ("DINEHUB_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
             ("DINEHUB_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
         ] {
             command.env(name, value);
@@ -103,18 +127,75 @@ impl Machine {
         (status.code(), stdout, stderr)
     }
 
-    /// Starts `serve` with the configuration file, and waits until it is ready.
-    pub(crate) fn start(&self) -> Node {
-        let mut child = self.command(&["serve", "--config", CONFIG]).stdout(Stdio::piped()).spawn().unwrap();
+    /// Starts `serve` on a port of its own, for as long as what it gives is kept.
+    pub(crate) fn serve(&self) -> Serving {
+        // The kernel gives a free port, and the next one to ask gets it.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = self.command(&["serve"]);
+        let mut child = command.env("DINEHUB_HTTP__LISTEN", free.to_string()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("\"ready\"")), "serve ended before it was ready: {:?}", child.wait());
-        // A pipe that nobody reads would stop the process when it is full.
+        let is_ready = lines.any(|line| line.contains("\"ready\""));
+        // Its log is read on, or it would stop when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
-        Node { child, address: self.address }
+        let serving = Serving { child, client: Client::new(free, None) };
+        assert!(is_ready, "serve ended before it was ready");
+        serving
+    }
+
+    /// Starts `serve` and waits until it is ready; then it is told to stop.
+    pub(crate) fn serves(&self) {
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
+        let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_ready = ready.into_iter().any(|line| line.contains("\"ready\""));
+        let stopped = stop(&mut child);
+        assert!(is_ready, "serve ended before it was ready: {stopped:?}");
+    }
+
+    /// `serve` refuses, and says why. One that serves instead is stopped.
+    pub(crate) fn refuses(&self, said: &str) {
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_ready = lines.into_iter().any(|line| line.contains("\"ready\""));
+        if is_ready {
+            stop(&mut child);
+        }
+        assert!(!is_ready, "it serves: {said}");
+        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
     }
 }
 
-/// A host process; killed when dropped.
+/// A running `serve`. Told to stop when dropped.
+pub(crate) struct Serving {
+    child: Child,
+    pub(crate) client: Client,
+}
+
+impl Serving {
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        stop(&mut self.child);
+    }
+}
+
+pub(crate) fn stop(child: &mut Child) -> std::process::ExitStatus {
+    let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
+    child.wait().unwrap()
+}
+
+/// An address that was free a moment ago; whoever took it since makes `serve` fail, and that is seen.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A host process that is there to be killed; it is, when dropped.
 pub(crate) struct Node {
     child: Child,
     pub(crate) address: SocketAddr,

@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod machine;
 mod node;
 mod shop;
 
@@ -40,6 +41,10 @@ mod order;
 mod matrix;
 
 mod admission;
+mod compile;
+mod cache;
+mod reload;
+mod versions;
 mod approval;
 mod review;
 mod gate;
@@ -47,7 +52,6 @@ mod handle;
 mod egress;
 mod sandbox;
 mod event;
-mod machine;
 mod payment;
 mod crash;
 mod schedule;

@@ -21,7 +21,7 @@ macro_rules! paired {
     };
 }
 
-paired!(deaf echo forger glutton hands herald listener memory_bomb parrot recursion spin start_spin state thief ticker trap ungranted);
+paired!(deaf echo elder elder_v2 forger glutton hands herald listener memory_bomb parrot recursion spin start_spin state thief ticker trap ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -292,6 +292,17 @@ mod attack {
         assert_eq!(nobody.json["kind"], "anonymous");
         assert_eq!(nobody.json["known"], json!(Uuid::nil().to_string()));
         holds_nothing(&server).await;
+    }
+
+    /// Neither breaks a promise; served together they must keep theirs.
+    pub(super) async fn elder() {
+        crate::versions::served_side_by_side().await;
+    }
+
+    pub(super) async fn elder_v2() {
+        let server = beside("elder_v2").await;
+        let count = server.anonymous().get("/api/v2/elder/notes/count?kind=plain").await.expect(200);
+        assert_eq!(count.json, json!(0), "the second serves without the first as well");
     }
 
     pub(super) async fn echo() {

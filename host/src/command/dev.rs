@@ -1,5 +1,7 @@
 //! `dinehub dev`: everything on one machine, from sources to a city that can be ordered from.
 
+mod rebuild;
+
 use std::{
     fs::{self, File},
     path::Path,
@@ -9,6 +11,7 @@ use std::{
 use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
 
+use self::rebuild::Rebuild;
 use super::{
     install,
     outside::{self, Outside},
@@ -88,6 +91,7 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     config.plugins.files_directory = project.workshop().source;
     let outside = outside::start(&config.plugins.files_directory, &admitted, &rings).await?;
     config.egress.routes = outside::routes(&outside);
+    config.plugins.state_directory = state.join("host");
     config.mail.spool = state.join("mail");
     fs::create_dir_all(&config.mail.spool).map_err(Fault::at(config.mail.spool.display().to_string()))?;
     let _log = telemetry::start_log(Lines::Json, "warn")?;
@@ -123,7 +127,11 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
         let seeded = seeded?;
         stage.done("the city is there");
         greet(arguments, state, &host, &seeded, &outside);
-        stop_signal().await;
+        let rebuild = Rebuild { project, state, scratch: &maintenance, admin: &admin, host: &host };
+        tokio::select! {
+            () = stop_signal() => {}
+            ended = rebuild.follow() => ended?,
+        }
     }
     println!("\nstopping: requests in flight end first");
     let _ = stop.send(());
@@ -195,7 +203,7 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     let (api, admin) = (&arguments.listen, &arguments.admin_listen);
     let line = |url: String, what: &str| println!("  {url:<44} {what}");
     println!("\nDineHub serves:");
-    for plugin in host.app.registry.iter() {
+    for plugin in host.app.edition().registry.iter() {
         let manifest = &plugin.package.manifest;
         line(format!("http://{api}{}", manifest.prefix()), &manifest.description);
     }
@@ -214,5 +222,5 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     }
     println!("\nLetters: {}", state.join("mail").display());
     println!("Database: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
-    println!("Ctrl-C stops everything; the data stays. `--fresh` starts over.\n");
+    println!("Edit a plugin and it is served anew. Ctrl-C stops everything; the data stays. `--fresh` starts over.\n");
 }

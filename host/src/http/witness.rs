@@ -27,7 +27,7 @@ pub fn refusal(app: &App, seen: &Seen, error: &Error) {
         Error::Unauthenticated(why) => Some(What::Unproven { why: *why, email: None, source }),
         Error::Denied(_) => Some(What::Denied { route: route(seen).into(), denial: None }),
         Error::Forbidden(denial) => Some(What::Denied { route: route(seen).into(), denial: Some(denial.clone()) }),
-        other => witness::fault(&app.registry, other),
+        other => witness::fault(&app.edition().registry, other),
     };
     what.into_iter().for_each(|what| app.audit.record(seen.by, what));
 }

@@ -14,14 +14,14 @@ use wit_parser::{ManglingAndAbi, Resolve};
 
 /// An artefact taken apart, to be changed and sealed again.
 #[derive(Clone)]
-pub(super) struct Parts {
-    pub(super) component: Vec<u8>,
-    pub(super) manifest: String,
-    pub(super) content: Content,
+pub(crate) struct Parts {
+    pub(crate) component: Vec<u8>,
+    pub(crate) manifest: String,
+    pub(crate) content: Content,
 }
 
 impl Parts {
-    pub(super) fn of(package: &Package) -> Self {
+    pub(crate) fn of(package: &Package) -> Self {
         let manifest = section(&package.bytes, "dinehub:manifest");
         let manifest = String::from_utf8(manifest.to_vec()).unwrap();
         let sealed = package::seal(&[], &manifest, &package.content).unwrap();
@@ -30,7 +30,7 @@ impl Parts {
     }
 
     /// A component made from WIT alone, without statements; none of its functions does anything.
-    pub(super) fn of_wit(id: &str, wit: &str, manifest: &str) -> Self {
+    pub(crate) fn of_wit(id: &str, wit: &str, manifest: &str) -> Self {
         let empty = serde_json::json!({
             "statements": [], "wit": "", "catalog": dinehub::database::catalog::Catalog::default(),
             "migrations": [], "docs": {}
@@ -39,15 +39,15 @@ impl Parts {
         Self { component: component(wit), manifest, content: serde_json::from_value(empty).unwrap() }
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         package::seal(&self.component, &self.manifest, &self.content).unwrap()
     }
 
-    pub(super) fn package(&self) -> Setup<Package> {
+    pub(crate) fn package(&self) -> Setup<Package> {
         Package::open("test.wasm", self.bytes())
     }
 
-    pub(super) fn candidate(&self) -> Setup<Candidate> {
+    pub(crate) fn candidate(&self) -> Setup<Candidate> {
         Candidate::read(self.package()?)
     }
 }
@@ -71,7 +71,7 @@ fn component(wit: &str) -> Vec<u8> {
 }
 
 /// A world with `api` of these functions and these imports.
-pub(super) fn world(id: &str, functions: &str, imports: &str) -> String {
+pub(crate) fn world(id: &str, functions: &str, imports: &str) -> String {
     format!(
         "package dinehub:{id}@1.0.0;
          interface api {{ use dinehub:platform/types@1.0.0.{{caller, problem}}; {functions} }}
@@ -81,6 +81,6 @@ pub(super) fn world(id: &str, functions: &str, imports: &str) -> String {
 }
 
 /// One of the hostile guests, taken apart.
-pub(super) async fn guest(name: &str) -> Parts {
+pub(crate) async fn guest(name: &str) -> Parts {
     Parts::of(&guests(&[name]).await[0])
 }
