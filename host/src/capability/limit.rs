@@ -184,6 +184,11 @@ impl Meter {
         self.memory_bytes
     }
 
+    /// A store ended, and gave its memory back.
+    pub fn store_ended(&mut self) {
+        self.memory_bytes = 0;
+    }
+
     /// One tick of the clock fell into the guest; false when its time is used up.
     pub fn tick(&mut self) -> bool {
         self.ticks += 1;

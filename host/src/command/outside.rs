@@ -20,8 +20,15 @@ use crate::{
 };
 
 /// Enough for a fake.
-const BOUNDS: Bounds =
-    Bounds { body_bytes_max: 1 << 20, body_ms: 10_000, header_ms: 10_000, connections_max: 256, drain_ms: 0 };
+const BOUNDS: Bounds = Bounds {
+    body_bytes_max: 1 << 20,
+    body_ms: 10_000,
+    header_ms: 10_000,
+    idle_ms: 60_000,
+    connections_max: 256,
+    connections_per_source_max: 256,
+    drain_ms: 0,
+};
 
 /// One granted origin, and what it leads to.
 #[derive(Clone, Debug)]
