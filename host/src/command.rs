@@ -10,6 +10,7 @@ pub mod edge;
 pub mod event;
 pub mod grants;
 pub mod install;
+pub mod outside;
 pub mod plugin;
 pub mod project;
 pub mod reload;

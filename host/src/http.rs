@@ -4,6 +4,7 @@
 //! whether, [`forward`] calls the plugin (or [`route`] the host's own action), [`problem`] says no. Only this module and the
 //! console know axum.
 
+pub mod fake;
 pub mod tls;
 pub mod source;
 pub mod serve;

@@ -13,7 +13,7 @@ use dinehub::{
 };
 use harness::{
     database::Database,
-    server::{at_home, features, rings, root},
+    server::{at_home, features, rings_for, root},
 };
 
 /// Reviewers `ada` and `bob`, and what the feature plugins ask, approved by ada.
@@ -252,8 +252,8 @@ fn a_lock_that_could_mean_two_things_is_refused() {
 async fn an_approval_that_was_replaced_does_not_come_back() {
     let mut desk = Desk::open().await;
     let database = Database::fresh().await;
-    let (admin, rings) = (database.admin(), rings());
     let old = desk.admit().unwrap();
+    let (admin, rings) = (database.admin(), rings_for(&old));
     for id in ["ordering", "restaurants"] {
         let block = desk.block(id);
         desk.approve(Block { generation: 2, ..block });

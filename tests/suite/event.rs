@@ -15,7 +15,7 @@ use dinehub::{
 use harness::{
     client::Client,
     database::connect,
-    server::{Server, guests},
+    server::{Server, guests, patient},
     shop::Shop,
 };
 use serde_json::json;
@@ -31,7 +31,7 @@ pub(crate) struct Place {
 /// `enabled` says whether the server delivers by itself.
 pub(crate) fn config(enabled: bool, attempts_max: u16) -> Config {
     let background = config::Background { enabled, poll_ms: 20, attempts_max, backoff_ms: 4, backoff_max_ms: 20 };
-    Config { background, ..Config::default() }
+    Config { background, ..patient() }
 }
 
 impl Place {

@@ -1,16 +1,19 @@
 //! An operator's machine: the real binary, an empty database, age files, a lock and artefacts on disk.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use cap_std::{ambient_authority, fs::Dir};
 use dinehub::{
-    command::start::SECRETS,
-    plugin::package::Package,
-    secret::vault::{Place, create},
+    command::start::{self, Rings, SECRETS},
+    plugin::{approval::Admission, package::Package},
+    secret::vault::{Place, Vault, create},
 };
 use harness::{
     client::Client,
@@ -23,6 +26,8 @@ use nix::{
 };
 
 pub(crate) const IDENTITY: &str = "identity.txt";
+/// The configuration file of [`Machine::start`].
+const CONFIG: &str = "dinehub.toml";
 
 /// An operator's machine.
 pub(crate) struct Machine {
@@ -41,7 +46,9 @@ impl Machine {
     pub(crate) async fn with(packages: Vec<Package>) -> Self {
         let home = tempfile::tempdir().unwrap();
         let place = || Place::new(Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap(), "home");
-        create(&place(), &place(), IDENTITY, &SECRETS, "2026-11").unwrap();
+        let names = start::secrets_of(packages.iter());
+        let names: Vec<&str> = SECRETS.into_iter().chain(names.iter().map(String::as_str)).collect();
+        create(&place(), &place(), IDENTITY, &names, "2026-11").unwrap();
         let artefacts = home.path().join("artefacts");
         std::fs::create_dir(&artefacts).unwrap();
         for package in &packages {
@@ -56,6 +63,35 @@ impl Machine {
         self.home.path().join(name)
     }
 
+    fn place(&self) -> Place {
+        Place::new(Dir::open_ambient_dir(self.home.path(), ambient_authority()).unwrap(), "home")
+    }
+
+    /// The secrets, those of plugins as well.
+    pub(crate) fn rings(&self, admitted: &[Admission]) -> Rings {
+        let vault = Vault::open(self.place(), &self.place(), IDENTITY).unwrap();
+        Rings::open(&vault).unwrap().with_plugins(&vault, admitted).unwrap()
+    }
+
+    /// Writes a configuration file: origins that lead elsewhere, and background work that does not wait long.
+    pub(crate) fn configure(&self, routes: &BTreeMap<String, String>) {
+        let routes: String = routes.iter().map(|(origin, place)| format!("{origin:?} = {place:?}\n")).collect();
+        let background = "poll_ms = 50\nattempts_max = 10000\nbackoff_ms = 50\nbackoff_max_ms = 500\n";
+        let text = format!("[background]\n{background}[egress.routes]\n{routes}");
+        std::fs::write(self.path(CONFIG), text).unwrap();
+    }
+
+    /// Starts `serve` with the configuration file at `address`, and waits until it is ready.
+    pub(crate) fn start(&self, address: SocketAddr) -> Node {
+        let mut command = self.command(&["serve", "--config", CONFIG]);
+        let mut child =
+            command.env("DINEHUB_HTTP__LISTEN", address.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("\"ready\"")), "serve ended before it was ready: {:?}", child.wait());
+        std::thread::spawn(move || lines.for_each(drop));
+        Node { child, address }
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let admin = self.database.admin();
         let mut command = Command::new(env!("CARGO_BIN_EXE_dinehub"));
@@ -68,6 +104,7 @@ impl Machine {
             ("DINEHUB_SECRETS__DIRECTORY", self.home.path().display().to_string()),
             ("DINEHUB_SECRETS__IDENTITY_FILE", self.home.path().join(IDENTITY).display().to_string()),
             ("DINEHUB_PLUGINS__DIRECTORY", self.artefacts.display().to_string()),
+            ("DINEHUB_PLUGINS__FILES_DIRECTORY", root().join("plugins").display().to_string()),
             ("DINEHUB_PLUGINS__ROLES_FILE", root().join("plugins/roles.toml").display().to_string()),
             ("DINEHUB_PLUGINS__LOCK_FILE", self.home.path().join("grants.lock").display().to_string()),
             ("DINEHUB_PLUGINS__REVIEWERS_FILE", self.home.path().join("reviewers.toml").display().to_string()),
@@ -151,4 +188,42 @@ impl Drop for Serving {
 pub(crate) fn stop(child: &mut Child) -> std::process::ExitStatus {
     let _ = kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM);
     child.wait().unwrap()
+}
+
+/// An address that was free a moment ago; whoever took it since makes `serve` fail, and that is seen.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A host process that is there to be killed; it is, when dropped.
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Node {
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        kill(Pid::from_raw(self.pid()), Signal::SIGKILL).unwrap();
+    }
+
+    /// Until it has ended by itself, or was killed.
+    pub(crate) fn wait(mut self) {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "the process lives");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -60,6 +60,8 @@ mod handle;
 mod egress;
 mod sandbox;
 mod event;
+mod payment;
+mod crash;
 mod schedule;
 mod cancel;
 

@@ -133,6 +133,10 @@ const TABLE: &[(&str, &str, &str, Before, [u16; 6])] = &[
     ("POST",   "/ordering/orders/{order}/ready",                   "",       &["accept", "prepare"],           [401, 403, 403, 200, 404, 200]),
     ("POST",   "/ordering/orders/{order}/complete",                "",       &["accept", "prepare", "ready"],  [401, 403, 403, 200, 404, 200]),
     ("GET",    "/ordering/restaurants/{restaurant}/orders",        "",       &[],                              [401, 403, 403, 200, 403, 200]),
+    ("GET",    "/payments/orders/{order}",                         "",       &["paid"],                        [401, 200, 404, 200, 404, 200]),
+    ("GET",    "/payments/restaurants/{restaurant}/payments",      "",       &[],                              [401, 403, 403, 200, 200, 200]),
+    // Whoever it is: what the provider did not sign is no report.
+    ("POST",   "/payments/webhook",                                "name",   &[],                              [422, 422, 422, 422, 422, 422]),
     ("GET",    "/restaurants",                                     "",       &[],                              [200, 200, 200, 200, 200, 200]),
     ("POST",   "/restaurants",                                     "new",    &[],                              [401, 403, 403, 201, 201, 201]),
     ("GET",    "/restaurants/{restaurant}",                        "",       &[],                              [200, 200, 200, 200, 200, 200]),
@@ -153,6 +157,15 @@ const TABLE: &[(&str, &str, &str, Before, [u16; 6])] = &[
     ("GET",    "/restaurants/{restaurant}/menu",                   "",       &["close"],                       [404, 404, 404, 200, 404, 200]),
     ("GET",    "/restaurants/{restaurant}/hours",                  "",       &["close"],                       [404, 404, 404, 200, 404, 200]),
 ];
+
+/// Asks until the order's payment is there.
+async fn paid(customer: &Client, order: &str) {
+    let begun = std::time::Instant::now();
+    while customer.get(&format!("/api/v1/payments/orders/{order}")).await.status != 200 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "no payment for {order}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
 
 /// A restaurant of the owner with an order of the customer in it, fresh for each cell.
 struct Scene {
@@ -182,6 +195,10 @@ impl Scene {
         let order = people.customer.client.post("/api/v1/ordering/orders", &lines).await.expect(201).text("/id");
         for step in before {
             let path = match *step {
+                "paid" => {
+                    paid(&people.customer.client, &order).await;
+                    continue;
+                }
                 "close" => format!("{below}/close"),
                 verb => format!("/api/v1/ordering/orders/{order}/{verb}"),
             };
@@ -217,7 +234,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_somebody_elses_stays_theirs() {
-    let server = Server::start().await;
+    let server = Server::configured(&crate::event::config(true, 3)).await;
     let people = People::of(&server).await;
     let mut wrong = Vec::new();
     for (method, pattern, body, before, expected) in TABLE {

@@ -17,33 +17,42 @@ pub(crate) struct Kitchen {
 impl Kitchen {
     pub(crate) async fn open(server: &Server) -> Self {
         let owner = server.person("RESTAURANT_OWNER").await;
-        let client = &owner.client;
-        let made = client.post("/api/v1/restaurants", &restaurant("Tasca")).await.expect(201);
-        let id = made.text("/id");
-        let openings: Vec<Value> = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-            .map(|day| json!({"weekday": day, "opens_minute": 0, "closes_minute": 1440}))
-            .to_vec();
-        let hours = client.put(&format!("/api/v1/restaurants/{id}/hours"), &json!({"openings": openings})).await;
-        let _ = hours.expect(200);
-        let section = client.post(&format!("/api/v1/restaurants/{id}/menu/sections"), &json!({"name": "All"})).await;
-        let section = section.expect(201).text("/id");
-        let mut items = Vec::new();
-        for (name, price) in [("Soup", 450), ("Bread", 120)] {
-            let body = json!({"section_id": section, "name": name, "price_cents": price});
-            let made = client.post(&format!("/api/v1/restaurants/{id}/menu/items"), &body).await.expect(201);
-            items.push(made.text("/id"));
-        }
-        let bread = items.pop().unwrap();
-        let soup = items.pop().unwrap();
+        let (id, soup, bread) = stock(&owner.client).await;
         Self { owner, id, soup, bread }
     }
 
     pub(crate) fn order(&self, soups: i64, breads: i64) -> Value {
-        json!({"restaurant_id": self.id, "lines": [
-            {"menu_item_id": self.soup, "quantity": soups},
-            {"menu_item_id": self.bread, "quantity": breads}
-        ]})
+        order_of(&self.id, &self.soup, &self.bread, soups, breads)
     }
+}
+
+/// Opens a restaurant around the clock; gives it, its soup and its bread.
+pub(crate) async fn stock(client: &Client) -> (String, String, String) {
+    let made = client.post("/api/v1/restaurants", &restaurant("Tasca")).await.expect(201);
+    let id = made.text("/id");
+    let openings: Vec<Value> = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+        .map(|day| json!({"weekday": day, "opens_minute": 0, "closes_minute": 1440}))
+        .to_vec();
+    let hours = client.put(&format!("/api/v1/restaurants/{id}/hours"), &json!({"openings": openings})).await;
+    let _ = hours.expect(200);
+    let section = client.post(&format!("/api/v1/restaurants/{id}/menu/sections"), &json!({"name": "All"})).await;
+    let section = section.expect(201).text("/id");
+    let mut items = Vec::new();
+    for (name, price) in [("Soup", 450), ("Bread", 120)] {
+        let body = json!({"section_id": section, "name": name, "price_cents": price});
+        let made = client.post(&format!("/api/v1/restaurants/{id}/menu/items"), &body).await.expect(201);
+        items.push(made.text("/id"));
+    }
+    let bread = items.pop().unwrap();
+    let soup = items.pop().unwrap();
+    (id, soup, bread)
+}
+
+pub(crate) fn order_of(restaurant: &str, soup: &str, bread: &str, soups: i64, breads: i64) -> Value {
+    json!({"restaurant_id": restaurant, "lines": [
+        {"menu_item_id": soup, "quantity": soups},
+        {"menu_item_id": bread, "quantity": breads}
+    ]})
 }
 
 pub(crate) fn restaurant(name: &str) -> Value {

@@ -14,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use self::rebuild::Rebuild;
 use super::{
     install,
+    outside::{self, Outside},
     project::{Project, place},
     seed,
     serve::stop_signal,
@@ -88,6 +89,8 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     config.http.listen.clone_from(&arguments.listen);
     config.admin.listen.clone_from(&arguments.admin_listen);
     config.plugins.files_directory = project.workshop().source;
+    let outside = outside::start(&config.plugins.files_directory, &admitted, &rings).await?;
+    config.egress.routes = outside::routes(&outside);
     config.plugins.state_directory = state.join("host");
     config.mail.spool = state.join("mail");
     fs::create_dir_all(&config.mail.spool).map_err(Fault::at(config.mail.spool.display().to_string()))?;
@@ -95,6 +98,7 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     let metrics = telemetry::start_metrics()?;
     let host = start::host(&admin, &rings, admitted, project.roles()?, &config).await?;
     let api = start::listen("--listen", &config.http.listen).await?;
+    outside.iter().for_each(|one| one.fake.report_to(format!("http://{}", arguments.listen)));
     let operators = start::listen("--admin-listen", &config.admin.listen).await?;
     let health = health::service(std::sync::Arc::clone(&host.app), metrics);
     let operators = tokio::spawn(crate::http::serve::serve(
@@ -122,7 +126,7 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     if let Some(seeded) = seeded {
         let seeded = seeded?;
         stage.done("the city is there");
-        greet(arguments, state, &host, &seeded);
+        greet(arguments, state, &host, &seeded, &outside);
         let rebuild = Rebuild { project, state, scratch: &maintenance, admin: &admin, host: &host };
         tokio::select! {
             () = stop_signal() => {}
@@ -195,7 +199,7 @@ impl Stages {
     }
 }
 
-fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed::Login]) {
+fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed::Login], outside: &[Outside]) {
     let (api, admin) = (&arguments.listen, &arguments.admin_listen);
     let line = |url: String, what: &str| println!("  {url:<44} {what}");
     println!("\nDineHub serves:");
@@ -206,6 +210,12 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     line(format!("http://{api}/docs"), "The API, to look at and try.");
     line(format!("http://{api}/openapi.json"), "The API, for programs.");
     line(format!("http://{admin}/readyz"), "Health; also /livez and /metrics.");
+    if !outside.is_empty() {
+        println!("\nServices outside are fakes, and show what they were asked:");
+    }
+    for one in outside {
+        line(format!("http://{}/", one.address), &format!("{}, for {}.", one.origin, one.plugin));
+    }
     println!("\nDemo logins:");
     for login in logins {
         println!("  {:<30} {:<28} {}", login.email, login.password, login.roles.join(", "));

@@ -91,6 +91,12 @@ impl Rings {
         Ok(self)
     }
 
+    /// A ring that a plugin may use.
+    #[must_use]
+    pub fn of_plugin(&self, plugin: &PluginId, name: &str) -> Option<&Ring> {
+        self.plugins.get(&(plugin.clone(), name.to_owned()))
+    }
+
     /// The password of a database role: derived, never stored.
     pub(super) fn password(&self, role: &str) -> SecretString {
         secret::derive(&self.database.current, &format!("role:{role}"))

@@ -2,11 +2,13 @@
 //!
 //! * [`place`] — from what is wanted and what the restaurant says to an order.
 //! * [`order`] — read one, list one's own or a restaurant's.
+//! * [`event`] — what subscribers are told, in the same transaction.
 //! * [`state`] — the graph of an order's states, and who may move it along which edge.
 //!
 //! Prices, names and the restaurant's owner come from the restaurants plugin, asked through the host before the first
 //! statement: that answer is a snapshot of its own, and no transaction of this plugin waits for it.
 
+mod event;
 mod order;
 mod place;
 mod state;

@@ -10,6 +10,7 @@ use crate::{
         dinehub::{ordering_data::orders, restaurants::catalog},
         exports::dinehub::ordering::api::{Order, OrderPage, OrderSummary, PricedLine},
     },
+    event,
     state::{Move, Side, State},
 };
 
@@ -109,9 +110,10 @@ pub(crate) fn of_restaurant(
     Ok(page!(rows, limit))
 }
 
-/// Moves an order and gives it as it then is.
+/// Moves an order, tells of it, and gives the order as it then is.
 pub(crate) fn make(step: Move, id: &str) -> Result<Order, Problem> {
-    if orders::make_move(step.target(), id)? > 0 {
+    if let Some(moved) = orders::make_move(step.target(), id)? {
+        event::moved(step, moved);
         return get(id);
     }
     let standing = orders::standing(id)?.ok_or_else(not_found)?;

@@ -8,6 +8,7 @@ use dinehub_sdk::{
 use crate::{
     bindings::{
         dinehub::{
+            ordering::order_events::{self, OrderFacts},
             ordering_data::orders,
             restaurants::catalog::{self, Quotation, QuotedItem},
         },
@@ -42,6 +43,15 @@ pub(crate) fn place(new: NewOrder) -> Result<Order, Problem> {
         &lines.iter().map(|line| line.quantity).collect::<Vec<_>>(),
         &lines.iter().map(|line| line.price_cents).collect::<Vec<_>>(),
     )?;
+    order_events::placed(&OrderFacts {
+        order_id: placed.id.clone(),
+        customer_id: placed.customer_id,
+        owner_id: quotation.owner_id,
+        restaurant_id: quotation.restaurant_id.clone(),
+        restaurant_name: quotation.name.clone(),
+        currency: quotation.currency.clone(),
+        total_cents,
+    });
     Ok(Order {
         id: placed.id,
         restaurant_id: quotation.restaurant_id,

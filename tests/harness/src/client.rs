@@ -114,8 +114,21 @@ impl Client {
         self.send(method, path, &all, Bytes::from(body.to_string())).await
     }
 
+    /// POST to a server that may die: none when there is no answer, or not the whole of it.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<Answer> {
+        let (headers, body): (&[_], _) = match body {
+            Value::Null => (&[], Bytes::new()),
+            body => (&[("content-type", "application/json")], Bytes::from(body.to_string())),
+        };
+        self.try_send("POST", path, headers, body).await
+    }
+
     /// Anything at all.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
+        self.try_send(method, path, headers, body).await.expect("the server answers, with a whole body")
+    }
+
+    async fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -124,10 +137,10 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let response = self.pool.request(request).await.expect("the server answers");
+        let response = self.pool.request(request).await.ok()?;
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.expect("a whole body").to_bytes();
+        let bytes = body.collect().await.ok()?.to_bytes();
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status.as_u16(), headers: parts.headers, bytes, json }
+        Some(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes, json })
     }
 }

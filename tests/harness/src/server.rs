@@ -17,6 +17,7 @@ use dinehub::{
     },
     command::{
         install,
+        outside::{self, Outside},
         start::{self, Host, Rings, SECRETS},
     },
     config::Config,
@@ -116,11 +117,13 @@ pub fn at_home(config: &Config) -> Config {
     config
 }
 
-/// The defaults, but a call waits longer for a connection: how busy the machine is, is not what tests are about.
+/// The defaults, but a call waits longer for a connection: how busy the machine is, is not what tests are about. And nothing
+/// happens that was not asked for: events wait.
 #[must_use]
 pub fn patient() -> Config {
     let mut config = Config::default();
     config.database.wait_ms = 15_000;
+    config.background.enabled = false;
     config
 }
 
@@ -131,6 +134,8 @@ pub struct Server {
     pub host: Host,
     pub database: Arc<Database>,
     pub rings: Arc<Rings>,
+    /// What stands in for services outside.
+    pub outside: Vec<Outside>,
     packages: Vec<Package>,
     stop: Option<oneshot::Sender<()>>,
 }
@@ -193,11 +198,19 @@ impl Server {
         granted: impl Fn(&Admission) -> Granted,
     ) -> dinehub::error::Setup<Self> {
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
+        let outside = outside::start(&root().join("plugins"), &admitted, &rings).await?;
+        let mut config = at_home(config);
+        for (origin, place) in outside::routes(&outside) {
+            config.egress.routes.entry(origin).or_insert(place);
+        }
+        if config.plugins.files_directory == Config::default().plugins.files_directory {
+            config.plugins.files_directory = root().join("plugins");
+        }
         let host =
-            start::host_granting(&database.admin(), &rings, (admitted, Vec::new()), roles, &at_home(config), granted)
-                .await?;
+            start::host_granting(&database.admin(), &rings, (admitted, Vec::new()), roles, &config, granted).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
+        outside.iter().for_each(|one| one.fake.report_to(format!("http://{address}")));
         let (stop, stopping) = oneshot::channel::<()>();
         let serving = host.clone();
         tokio::spawn(async move {
@@ -207,7 +220,7 @@ impl Server {
                 })
                 .await;
         });
-        Ok(Self { address, host, database, rings, packages, stop: Some(stop) })
+        Ok(Self { address, host, database, rings, outside, packages, stop: Some(stop) })
     }
 
     /// Tells it to end; requests in flight do first.

@@ -11,4 +11,4 @@ with placed as (
     cross join unnest(:positions::int4[], :menu_item_ids::uuid[], :names::text[], :quantities::int4[], :prices_cents::int8[])
         as l (position, menu_item_id, name, quantity, price_cents)
 )
-select p.id as "id!", p.placed_at as "placed_at!" from placed p
+select p.id as "id!", p.customer_id as "customer_id!", p.placed_at as "placed_at!" from placed p

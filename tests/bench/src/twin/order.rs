@@ -118,7 +118,7 @@ pub(crate) async fn place(
         .await
         .map_err(fault)?;
     let placed = placed.first().ok_or_else(|| fault("no order"))?;
-    let (id, at): (Uuid, SystemTime) = (placed.try_get(0).map_err(fault)?, placed.try_get(1).map_err(fault)?);
+    let (id, at): (Uuid, SystemTime) = (placed.try_get(0).map_err(fault)?, placed.try_get(2).map_err(fault)?);
     let at = instant(at)?;
     let location = [(header::LOCATION, format!("/api/v1/ordering/orders/{id}"))];
     let order = Order {
