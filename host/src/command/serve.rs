@@ -53,9 +53,10 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     let host = start::host(&place, &rings, admitted, roles, &config).await?;
     let api = start::listen("http.listen", &config.http.listen).await?;
     let admin_port = start::listen("admin.listen", &config.admin.listen).await?;
+    let stop = stop_signal();
     tracing::info!(target: "host", listen = %config.http.listen, admin = %config.admin.listen, "ready");
     let operators = tokio::spawn(axum_serve(admin_port, &host, metrics));
-    host.serve(api, stop_signal()).await;
+    host.serve(api, stop).await;
     operators.abort();
     tracing::info!(target: "host", "stopped");
     Ok(())
@@ -70,17 +71,21 @@ fn axum_serve(
     crate::http::serve::serve(listener, crate::http::serve::routed(service), host.app.bounds, std::future::pending())
 }
 
-/// Ends when the process is told to.
-pub async fn stop_signal() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Ends when the process is told to. It listens from this call on: a signal that comes before anybody waits is not lost, and
+/// does not end the process in the middle of what it does.
+pub fn stop_signal() -> impl Future<Output = ()> {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    async move {
+        let terminate = async {
+            match terminate {
+                Ok(mut signal) => drop(signal.recv().await),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = terminate => {}
+            _ = tokio::signal::ctrl_c() => {}
         }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }
 
