@@ -44,6 +44,7 @@ mod gate;
 mod handle;
 mod egress;
 mod sandbox;
+mod top;
 mod event;
 mod schedule;
 mod cancel;

@@ -209,6 +209,12 @@ pub enum What {
         artefact: Artefact,
         limit: &'static str,
     },
+    /// A bound cut something off (log lines, rows, a file), and the plugin went on without it.
+    Limited {
+        #[serde(flatten)]
+        artefact: Artefact,
+        limit: &'static str,
+    },
     /// All of a plugin's slots and its queue were taken; once for many requests.
     Busy {
         #[serde(flatten)]
@@ -268,6 +274,7 @@ impl What {
             Self::Throttled { .. } => "request.throttled",
             Self::Faulted { .. } => "plugin.faulted",
             Self::Stopped { .. } => "plugin.stopped",
+            Self::Limited { .. } => "plugin.limited",
             Self::Busy { .. } => "plugin.busy",
             Self::Ungranted { .. } => "grant.refused",
             Self::SecretUsed { .. } => "secret.used",
@@ -291,6 +298,7 @@ impl What {
             Self::Unproven { .. }
             | Self::Denied { .. }
             | Self::Throttled { .. }
+            | Self::Limited { .. }
             | Self::Ungranted { .. }
             | Self::Unsent { .. } => Outcome::Refused,
             Self::Faulted { .. } | Self::Stopped { .. } | Self::Busy { .. } | Self::Lost { .. } => Outcome::Fault,

@@ -63,6 +63,12 @@ impl Plugin {
         self.exports.get(interface)?.get(function).copied()
     }
 
+    /// How many requests hold a slot now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.calls.max.saturating_sub(self.calls.slots.available_permits())
+    }
+
     /// The compiled component with its handles linked.
     #[must_use]
     pub fn pre(&self) -> &InstancePre<Grants> {
@@ -79,6 +85,7 @@ impl std::fmt::Debug for Plugin {
 /// Lets so many in at once, lets some wait, and turns the rest away at once.
 #[derive(Debug)]
 struct Gate {
+    max: usize,
     slots: Arc<Semaphore>,
     queue: Arc<Semaphore>,
 }
@@ -86,7 +93,7 @@ struct Gate {
 impl Gate {
     fn new(slots: u32) -> Self {
         let of = |count: u32| Arc::new(Semaphore::new(count as usize));
-        Self { slots: of(slots), queue: of(slots.saturating_mul(QUEUE_FACTOR)) }
+        Self { max: slots as usize, slots: of(slots), queue: of(slots.saturating_mul(QUEUE_FACTOR)) }
     }
 
     async fn enter(&self, wait: Duration) -> Result<OwnedSemaphorePermit, Error> {

@@ -20,6 +20,7 @@ fn all() -> Vec<What> {
         | What::Throttled { .. }
         | What::Faulted { .. }
         | What::Stopped { .. }
+        | What::Limited { .. }
         | What::Busy { .. }
         | What::Ungranted { .. }
         | What::SecretUsed { .. }
@@ -42,6 +43,7 @@ fn all() -> Vec<What> {
         What::Throttled { limit: "login", retry_after_s: 30, email: Some(email()), source },
         What::Faulted { artefact: artefact(), detail: "trapped: wasm trap: unreachable".into() },
         What::Stopped { artefact: artefact(), limit: "cpu_ms" },
+        What::Limited { artefact: artefact(), limit: "log_lines_max" },
         What::Busy { artefact: artefact() },
         What::Ungranted { artefact: artefact(), import: "statement orders.find".into(), denial },
         What::SecretUsed { artefact: artefact(), secret: "webhook_key".into(), how: "verify" },
