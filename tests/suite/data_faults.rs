@@ -65,6 +65,19 @@ async fn settled(pool: &Pool) {
     panic!("leaked: {:?}", pool.free());
 }
 
+/// A backend whose socket the host has closed sees that when it next runs; a leaked one would stay for a minute.
+async fn ensure_none_in_transaction(shop: &Shop, admin: &tokio_postgres::Client, polls: usize) {
+    let mut left = 0;
+    for _ in 0..400 {
+        left = shop.sessions(admin, "%in transaction%").await;
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{left} sessions are in a transaction after {polls} polls");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_dropped_at_any_point_leaks_no_connection_permit_or_transaction() {
     let shop = Shop::open().await;
@@ -90,7 +103,7 @@ async fn a_request_dropped_at_any_point_leaks_no_connection_permit_or_transactio
         }
         drop(request);
         settled(&pool).await;
-        assert_eq!(shop.sessions(&admin, "%in transaction%").await, 0, "after {polls} polls");
+        ensure_none_in_transaction(&shop, &admin, polls).await;
         let kept = counted(&shop, &pool, &text).await;
         assert!(kept == 1 || !is_done, "acknowledged is written");
         finished += usize::from(is_done);

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
 use wasmtime::component::{Linker, Val};
 
 use super::{
@@ -244,7 +245,9 @@ fn val(kind: &Kind, cell: Datum<'_>) -> Result<Val, String> {
         (Kind::Float8, Datum::Float(value)) => Val::Float64(value),
         (Kind::Text, Datum::Text(text)) => Val::String(text.to_owned()),
         (Kind::Enum { .. }, Datum::Text(label)) => Val::Enum(label.replace('_', "-")),
-        (Kind::Uuid, Datum::Uuid(id)) => Val::String(id.to_string()),
+        (Kind::Uuid, Datum::Uuid(id)) => {
+            Val::String(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned())
+        }
         (Kind::Timestamp, Datum::Timestamp(micros)) => {
             Val::String(timestamp::format(micros).ok_or("a time outside the years 1 to 9999")?.as_str().to_owned())
         }

@@ -40,8 +40,8 @@ pub async fn answer(
     request: Request<'_>,
 ) -> Result<Response<Body>, Error> {
     let plugin = &served.plugin;
-    let account = permit.actor().account().map_or_else(|| "-".to_owned(), |account| account.to_string());
-    let scope = Scope::new(plugin.id().as_str(), &served.route.function, &account);
+    let scope =
+        Scope { plugin: plugin.id().as_str(), function: &served.route.function, caller: permit.actor().account() };
     let boundary = Boundary { sealer: Some(&app.sealer), scope };
     let arguments = arguments(served, &boundary, &permit, &request)?;
     let key = idempotency_key(served, request.parts)?;

@@ -95,7 +95,8 @@ async fn straight(
     let request = Request { id, peer: seen.peer, by: seen.by, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
-        Target::Plugin(served) => forward::answer(app, served, permit, request).await?,
+        // The one box: a call's future is thousands of bytes, which each future around it would be as well, and hyper copies.
+        Target::Plugin(served) => Box::pin(forward::answer(app, served, permit, request)).await?,
     };
     Ok(Answer { response, route: seen.route.take() })
 }

@@ -137,7 +137,7 @@ fn ensure_storable(shape: &Shape) -> Result<(), String> {
 }
 
 fn boundary() -> Boundary<'static> {
-    Boundary { sealer: None, scope: Scope::new("", "", "") }
+    Boundary { sealer: None, scope: Scope { plugin: "", function: "", caller: None } }
 }
 
 impl Event {

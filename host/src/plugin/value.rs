@@ -25,7 +25,7 @@ const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 pub struct Boundary<'a> {
     /// None where no cursor can come: in events.
     pub sealer: Option<&'a Sealer>,
-    pub scope: Scope,
+    pub scope: Scope<'a>,
 }
 
 /// Reads values and gathers what is wrong with them.
@@ -169,11 +169,14 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self, format: Format, (low, high): (u32, u32), text: &str) -> Option<Val> {
-        let length = text.chars().count();
+        // What is printable ASCII has as many characters as bytes, and none of them harms.
+        let is_plain = text.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte));
+        let length = if is_plain { text.len() } else { text.chars().count() };
         if length < low as usize || length > high as usize {
             return self.wrong(&format!("must be {low} to {high} characters long"));
         }
-        if let Some(harmful) = text.chars().find(|c| !is_harmless(*c)) {
+        let harmful = if is_plain { None } else { text.chars().find(|c| !is_harmless(*c)) };
+        if let Some(harmful) = harmful {
             return self.wrong(&format!("must not contain U+{:04X}", u32::from(harmful)));
         }
         match format {
