@@ -19,5 +19,6 @@ pub mod random;
 pub mod secret;
 pub mod files;
 pub mod egress;
+pub mod mail;
 pub mod event;
 pub mod handle;

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod background;
+pub mod compile;
 pub mod db;
 pub mod dev;
 pub mod event;
@@ -9,11 +10,14 @@ pub mod grants;
 pub mod install;
 pub mod plugin;
 pub mod project;
+pub mod reload;
 pub mod seed;
 pub mod serve;
 pub mod start;
+pub mod stock;
 pub mod top;
 pub mod user;
+pub mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -60,6 +64,9 @@ pub enum Command {
     /// Accounts, for operators.
     #[command(subcommand)]
     User(user::Command),
+    /// Compile the component on standard input; the host starts this itself.
+    #[command(hide = true)]
+    Compile(compile::Arguments),
 }
 
 /// How a listing is printed.
@@ -78,12 +85,13 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Dev(arguments) => dev::run(&project()?, arguments).await?,
         Command::Serve(arguments) => serve::run(arguments).await?,
         Command::Db(command) => return db::run(command).await,
-        Command::Plugin(command) => plugin::run(&project()?, command).await?,
+        Command::Plugin(command) => plugin::run(project, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
         Command::Top(arguments) => return top::run(&arguments).await,
         Command::Audit(command) => return audit::run(command).await,
         Command::Event(command) => event::run(command).await?,
         Command::User(command) => user::run(command).await?,
+        Command::Compile(arguments) => return compile::run(&arguments),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,7 @@ pub struct Config {
     pub database: Database,
     pub secrets: Secrets,
     pub identity: Identity,
+    pub mail: Mail,
     pub plugins: Plugins,
     pub egress: Egress,
     pub audit: Audit,
@@ -78,6 +79,21 @@ pub struct Identity {
     /// How long a token lives, in seconds; at most 86,400.
     pub token_s: u64,
     pub issuer: String,
+    /// Whether nobody logs in before their e-mail address was verified. If not, an account works at once, and registering
+    /// and then logging in tells whether an address was taken.
+    pub verify_email: bool,
+}
+
+/// Letters to people. With neither `url` nor `spool` none are written, and a forgotten password stays forgotten.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// A gateway that takes `POST {"to", "subject", "text"}`; the vault's `mail.age` is its bearer token.
+    pub url: String,
+    /// A directory that letters are put into instead, one file each.
+    pub spool: PathBuf,
+    /// The page that letters link to; the ticket follows behind `#`.
+    pub link: String,
 }
 
 /// Plugins.
@@ -96,6 +112,10 @@ pub struct Plugins {
     pub files_directory: PathBuf,
     /// Calls that may run at once, over all plugins and nested calls.
     pub calls_max: u32,
+    /// What this host alone writes: compiled plugins. Mode 0700 and its own; made when missing.
+    pub state_directory: PathBuf,
+    /// The program that compiles plugins, started as `PROGRAM compile`; this program when empty.
+    pub compiler: PathBuf,
 }
 
 /// Outbound HTTP of plugins.
@@ -171,7 +191,7 @@ impl Default for Secrets {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { token_s: 8 * 3600, issuer: "dinehub".to_owned() }
+        Self { token_s: 8 * 3600, issuer: "dinehub".to_owned(), verify_email: false }
     }
 }
 
@@ -184,6 +204,8 @@ impl Default for Plugins {
             reviewers_file: "plugins/reviewers.toml".into(),
             files_directory: "plugins".into(),
             calls_max: 512,
+            state_directory: "/var/lib/dinehub/state".into(),
+            compiler: PathBuf::new(),
         }
     }
 }

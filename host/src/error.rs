@@ -47,6 +47,17 @@ pub enum Unproven {
     Revoked,
     /// E-mail or password is wrong.
     Password,
+    /// The code of a second factor is wrong, or was taken before.
+    Code,
+}
+
+/// How somebody who is known would have to be known better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unassured {
+    /// By a second factor.
+    Factor,
+    /// By a proof that is not as old.
+    Recent,
 }
 
 /// The answer to a request that did not succeed.
@@ -60,6 +71,8 @@ pub enum Error {
     Denied(Cow<'static, str>),
     /// 403: the actor's roles do not satisfy the route's rule.
     Forbidden(Denial),
+    /// 403: the actor may, once proved better.
+    Unassured(Unassured),
     /// 404: it does not exist, or the caller may not know that it does.
     NotFound,
     /// 405, with the methods there are.
@@ -88,6 +101,8 @@ pub enum Error {
     Internal(Box<dyn StdError + Send + Sync>),
     /// 503: no permit, connection or backend in time.
     Unavailable(Cow<'static, str>),
+    /// 503: an operator switched the plugin off.
+    Disabled { plugin: String },
     /// 504: the plugin or the database was too slow.
     Timeout { plugin: String, log: &'static str },
 }
@@ -110,7 +125,7 @@ impl Error {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Forbidden(_) | Self::Unassured(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } | Self::InFlight => StatusCode::CONFLICT,
@@ -121,7 +136,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Disabled { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -132,8 +147,11 @@ impl Error {
         match self {
             Self::Malformed(_) => "malformed",
             Self::Unauthenticated(Unproven::Password) => "wrong_credentials",
+            Self::Unauthenticated(Unproven::Code) => "wrong_code",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Denied(_) | Self::Forbidden(_) => "denied",
+            Self::Unassured(Unassured::Factor) => "factor_is_needed",
+            Self::Unassured(Unassured::Recent) => "proof_is_old",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Conflict { code, .. } => code,
@@ -146,6 +164,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } => "plugin_fault",
             Self::Internal(_) => "internal",
             Self::Unavailable(_) => "unavailable",
+            Self::Disabled { .. } => "disabled",
             Self::Timeout { .. } => "timeout",
         }
     }
@@ -156,9 +175,14 @@ impl Error {
         match self {
             Self::Malformed(what) => Cow::Borrowed(what.as_ref()),
             Self::Unauthenticated(Unproven::Password) => "The e-mail address or the password is wrong.".into(),
+            Self::Unauthenticated(Unproven::Code) => "The code is wrong, or was used before.".into(),
             Self::Unauthenticated(_) => "A valid access token is needed: `Authorization: Bearer …`.".into(),
             Self::Denied(what) => Cow::Borrowed(what.as_ref()),
             Self::Forbidden(_) => "Your roles do not allow this.".into(),
+            Self::Unassured(Unassured::Factor) => "This needs a login with a second factor.".into(),
+            Self::Unassured(Unassured::Recent) => {
+                "This needs a recent proof of who you are: POST /api/v1/auth/step-up.".into()
+            }
             Self::NotFound => "There is no such thing here.".into(),
             Self::MethodNotAllowed(allow) => format!("This path answers {allow}.").into(),
             Self::Conflict { detail, .. } => Cow::Borrowed(detail.as_str()),
@@ -173,6 +197,7 @@ impl Error {
             }
             Self::Internal(_) => "The server failed; the failure is recorded.".into(),
             Self::Unavailable(_) => "The service cannot answer now; try again shortly.".into(),
+            Self::Disabled { .. } => "This feature is switched off at the moment.".into(),
             Self::Timeout { .. } => "The feature behind this path took too long.".into(),
         }
     }
@@ -184,6 +209,7 @@ impl Error {
             Self::Unauthenticated(why) => format!("{why:?}").into(),
             Self::PluginFault { plugin, log } => format!("{plugin}: {log}").into(),
             Self::Timeout { plugin, log } => format!("{plugin}: {log}").into(),
+            Self::Disabled { plugin } => format!("{plugin} is switched off here").into(),
             Self::Stopped { plugin, limit } => format!("{plugin}: stopped at its limit `{limit}`").into(),
             Self::Ungranted { plugin, import } => format!("{plugin}: `{import}` is not granted").into(),
             Self::Internal(why) => chain(why.as_ref()).into(),
@@ -202,7 +228,7 @@ impl Error {
             Self::PluginFault { .. } | Self::Stopped { .. } | Self::Ungranted { .. } | Self::Timeout { .. } => {
                 Blame::Plugin
             }
-            Self::Internal(_) | Self::Unavailable(_) => Blame::Host,
+            Self::Internal(_) | Self::Unavailable(_) | Self::Disabled { .. } => Blame::Host,
             _ => Blame::Caller,
         }
     }
@@ -211,6 +237,8 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> Level {
         match self.blame() {
+            // Somebody who operates this host meant it.
+            _ if matches!(self, Self::Disabled { .. }) => Level::INFO,
             Blame::Caller => Level::INFO,
             Blame::Plugin => Level::WARN,
             Blame::Host => Level::ERROR,

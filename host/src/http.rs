@@ -15,31 +15,25 @@ pub mod problem;
 pub mod witness;
 pub mod schema;
 pub mod openapi;
+pub mod edition;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use arc_swap::{ArcSwap, Guard};
 
-use crate::{
-    access::role::RoleTable,
-    audit::Log,
-    identity::Identity,
-    plugin::{cursor::Sealer, registry::Registry},
-};
+use self::edition::Edition;
+use crate::{access::role::RoleTable, audit::Log, identity::Identity, plugin::cursor::Sealer};
 
 /// Everything a request can reach.
 #[derive(Debug)]
 pub struct App {
     pub identity: Identity,
     pub roles: Arc<RoleTable>,
-    pub registry: Arc<Registry>,
     pub sealer: Sealer,
     /// What happened, for whoever asks later.
     pub audit: Log,
-    pub router: router::Router,
-    /// The document at `/openapi.json`, made once.
-    pub openapi: Bytes,
     pub bounds: Bounds,
+    edition: ArcSwap<Edition>,
 }
 
 /// Bounds of the HTTP side; see the configuration.
@@ -64,17 +58,27 @@ impl Default for Bounds {
 }
 
 impl App {
-    /// Puts routes and document together from what was loaded.
+    /// Serves `edition` first.
+    #[must_use]
     pub fn new(
         identity: Identity,
         roles: Arc<RoleTable>,
-        registry: Arc<Registry>,
+        edition: Edition,
         sealer: Sealer,
-        audit: Log,
-        bounds: Bounds,
-    ) -> crate::error::Setup<Self> {
-        let router = router::Router::build(route::all(&roles), &registry)?;
-        let openapi = openapi::document(&router, &registry)?;
-        Ok(Self { identity, roles, registry, sealer, audit, router, openapi, bounds })
+        (audit, bounds): (Log, Bounds),
+    ) -> Self {
+        Self { identity, roles, sealer, audit, bounds, edition: ArcSwap::from_pointee(edition) }
+    }
+
+    /// What is served now. Costs a request no lock and no shared counter.
+    #[must_use]
+    pub fn edition(&self) -> Guard<Arc<Edition>> {
+        self.edition.load()
+    }
+
+    /// Serves `next` from the next request on; gives what was served before, which requests in flight still hold.
+    #[must_use]
+    pub fn replace(&self, next: Edition) -> Arc<Edition> {
+        self.edition.swap(Arc::new(next))
     }
 }

@@ -6,22 +6,25 @@
 //!
 //! ```text
 //!   headers ─▶ actor ─▶ token (HS256, strict claims) ─▶ revocation (memory ◀─ LISTEN + poll ◀─ PostgreSQL) ─▶ Actor
-//!   e-mail, password ─▶ throttle ─▶ password (Argon2id) ─▶ account ─▶ session ─▶ token
+//!   e-mail, password ─▶ throttle ─▶ password (Argon2id) ─▶ account ─▶ [code ─▶ throttle ─▶ factor] ─▶ session ─▶ token
 //! ```
 //!
-//! Accounts live in [`account`], where they are logged in in [`session`]. Ending a session ends its tokens; every event that
+//! Accounts live in [`account`], where they are logged in in [`session`], what is done by e-mail in [`ticket`]. Ending a session ends its tokens; every event that
 //! must end all tokens of an account raises the account's epoch.
 
 pub mod account;
 pub mod actor;
 pub mod clock;
 pub mod email;
+pub mod factor;
 pub mod login;
+pub mod mail;
 pub mod name;
 pub mod password;
 pub mod revocation;
 pub mod session;
 pub mod throttle;
+pub mod ticket;
 pub mod token;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,10 +34,12 @@ use sqlx::PgPool;
 
 use self::{
     clock::Clock,
+    factor::Codes,
+    mail::{Post, Postman},
     password::Passwords,
     revocation::Revocations,
     session::Uses,
-    throttle::{Throttle, Waits},
+    throttle::{Doors, Throttle},
     token::Tokens,
 };
 use crate::{
@@ -58,7 +63,16 @@ pub struct Policy {
     /// How long a login may wait for a core to hash on before it is told to come back.
     pub hash_wait: Duration,
     /// How attempts to log in are slowed down.
-    pub waits: Waits,
+    pub doors: Doors,
+    /// Whether nobody logs in before their address was verified. Otherwise registering and logging in at once tells who has
+    /// an account already.
+    pub verifies: bool,
+    /// What letters link to, with the ticket behind `#`; they carry the bare ticket when it is empty.
+    pub link: String,
+    /// Who brings letters on their way; none are written without.
+    pub post: Option<Arc<dyn Post>>,
+    /// How old a proof may be for what wants a recent one, in seconds.
+    pub recent_s: u64,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -72,10 +86,23 @@ impl Default for Policy {
             newcomer: Vec::new(),
             stale_after: Duration::from_secs(5),
             hash_wait: Duration::from_secs(2),
-            waits: Waits::default(),
+            doors: Doors::default(),
+            verifies: false,
+            link: String::new(),
+            post: None,
+            recent_s: 900,
             clock: Clock::system(),
         }
     }
+}
+
+/// The secrets that identities rest on.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings<'r> {
+    /// Signs tokens.
+    pub tokens: &'r Ring,
+    /// Seals what is kept about accounts.
+    pub account: &'r Ring,
 }
 
 /// Accounts, tokens and revocations of one node. Cheap to clone.
@@ -89,22 +116,30 @@ struct Inner {
     passwords: Passwords,
     revocations: Revocations,
     uses: Uses,
+    codes: Codes,
+    postman: Postman,
     throttle: Throttle,
 }
 
 impl Identity {
     /// Reads the revocations and starts to follow them. The pool logs in as `<database>_control`; one of its connections
     /// is kept to listen. Ends with the last clone.
-    pub async fn open(pool: PgPool, ring: &Ring, policy: Policy) -> Setup<Self> {
-        let tokens = Tokens::new(ring, &policy.issuer, &policy.audience, policy.lifetime_s)?;
+    pub async fn open(pool: PgPool, rings: Rings<'_>, policy: Policy) -> Setup<Self> {
+        if policy.verifies && policy.post.is_none() {
+            return Err(Fault::new("identity.verify_email", "needs letters, and there is no way for them")
+                .fix("set mail.url to a gateway, or mail.spool to a directory"));
+        }
+        let tokens = Tokens::new(rings.tokens, &policy.issuer, &policy.audience, policy.lifetime_s)?;
         let revocations = Revocations::follow(pool.clone(), policy.stale_after)
             .await
             .map_err(|why| Fault::at("dinehub.revocation")(why).fix("dinehub db migrate"))?;
         Ok(Self(Arc::new(Inner {
             tokens: ArcSwap::from_pointee(tokens),
             passwords: Passwords::new(policy.hash_wait).await?,
-            throttle: Throttle::new(pool.clone(), policy.waits),
+            throttle: Throttle::new(pool.clone(), policy.doors),
             uses: Uses::follow(pool.clone()),
+            codes: Codes::new(pool.clone(), rings.account)?,
+            postman: Postman::follow(pool.clone(), rings.account, policy.post.clone())?,
             revocations,
             policy,
             pool,

@@ -5,6 +5,7 @@
 //! of a database role is [derived](derive()) from the ring `database` and the role's name.
 
 pub mod ring;
+pub mod seal;
 pub mod vault;
 
 use std::time::{SystemTime, UNIX_EPOCH};

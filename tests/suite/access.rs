@@ -2,7 +2,8 @@
 
 use dinehub::{
     access::{permit::permit, policy::Rule, role::RoleTable},
-    error::{Error, Unproven},
+    error::{Error, Unassured, Unproven},
+    identity::token::Assurance,
 };
 use http::HeaderMap;
 
@@ -80,4 +81,39 @@ async fn a_permit_needs_a_login_or_a_role_where_the_rule_says_so() {
     let permit = permit(anna(), &Rule::AnyOf(vec![role("USER")]), &table, &denial()).unwrap();
     assert_eq!(permit.actor().account(), Some(owner.id));
     assert!(permit.has(&role("USER")) && !permit.has(&role("ADMIN")));
+}
+
+const STRONG: &str = "newcomer = \"USER\"\n[role.USER]\n[role.AUDITOR]\nincludes = [\"READER\"]\nmfa = true\n\
+                      [role.READER]\n[role.ADMIN]\nincludes = [\"*\"]\n";
+
+#[test]
+fn a_role_that_wants_a_second_factor_gives_nothing_without_one() {
+    let table = RoleTable::read("roles.toml", STRONG).unwrap();
+    let held = |name: &str, assurance| {
+        table.expand_for(&[role(name)], assurance).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(held("AUDITOR", Assurance::Pwd).is_empty(), "nor what it includes");
+    assert_eq!(held("AUDITOR", Assurance::Mfa), ["AUDITOR", "READER"]);
+    assert_eq!(held("ADMIN", Assurance::Pwd), ["ADMIN", "READER", "USER"], "nor through another role");
+    assert_eq!(held("ADMIN", Assurance::Mfa), ["ADMIN", "AUDITOR", "READER", "USER"]);
+    let newcomer = fault("newcomer = \"USER\"\n[role.USER]\nmfa = true\n");
+    assert!(newcomer.contains("newcomer") && newcomer.contains("fix:"), "{newcomer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_lacks_only_the_second_factor_is_told_so() {
+    let ground = Ground::fresh().await;
+    let node = ground.node().await;
+    let table = RoleTable::read("roles.toml", STRONG).unwrap();
+    node.create(anna(), &[role("AUDITOR")]).await.unwrap();
+    let session = login(&node).await;
+    let ask = |wanted: &str| {
+        let rule = Rule::AnyOf(vec![role(wanted)]);
+        permit(actor(&node, &session).unwrap(), &rule, &table, &denial())
+    };
+    assert!(matches!(ask("AUDITOR"), Err(Error::Unassured(Unassured::Factor))));
+    assert!(matches!(ask("READER"), Err(Error::Unassured(Unassured::Factor))));
+    assert!(matches!(ask("ADMIN"), Err(Error::Forbidden(_))), "a factor would not help");
+    let anybody = permit(actor(&node, &session).unwrap(), &Rule::Authenticated, &table, &denial()).unwrap();
+    assert!(anybody.roles().is_empty(), "enough to turn a factor on");
 }

@@ -176,7 +176,7 @@ async fn an_import_is_granted_in_its_exact_version_and_type_alone() {
         .await
         .into_iter()
         .map(|package| Candidate::read(package).unwrap())
-        .map(|candidate| (candidate.id().clone(), candidate.contract))
+        .map(|candidate| (candidate.series(), candidate.contract))
         .collect();
     let function = "f: func(caller: caller) -> result<_, problem>;";
     let log = |version: &str, params: &str| {

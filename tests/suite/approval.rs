@@ -13,7 +13,7 @@ use dinehub::{
 };
 use harness::{
     database::Database,
-    server::{features, rings, root},
+    server::{at_home, features, rings, root},
 };
 
 /// Reviewers `ada` and `bob`, and what the feature plugins ask, approved by ada.
@@ -265,5 +265,5 @@ async fn an_approval_that_was_replaced_does_not_come_back() {
     let roles = read_roles(&root().join("plugins/roles.toml")).unwrap();
     let admitted = desk.admit().unwrap();
     install::install(&admin, &rings, &admitted).await.unwrap();
-    let _ = start::host(&admin, &rings, admitted, roles, &Config::default()).await.unwrap();
+    let _ = start::host(&admin, &rings, admitted, roles, &at_home(&Config::default())).await.unwrap();
 }

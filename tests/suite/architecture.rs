@@ -24,13 +24,15 @@ const ORDER: [&str; 14] = [
 ];
 
 /// Crates, and the only places that may name them.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("axum::", &["http"]),
     ("jsonwebtoken", &["identity/token"]),
     ("age::", &["secret/vault"]),
     ("wasmtime::", &["plugin", "capability"]),
     ("tokio_rustls::", &["capability/egress/client"]),
     ("argon2::", &["identity/password"]),
+    ("totp_rs::", &["identity/factor"]),
+    ("qrcode::", &["identity/factor"]),
     ("tokio_postgres::", &["database"]),
     ("aws_lc_rs::", &["secret", "identity", "plugin/cursor", "plugin/approval", "database/identity"]),
     // Programs and folders of a developer's machine are driven from here.

@@ -1,103 +1,16 @@
 //! `dinehub db` and `dinehub serve`, as an operator runs them: the real binary, an empty database, age files on disk.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-};
+use std::process::Command;
 
 use cap_std::{ambient_authority, fs::Dir};
 use dinehub::{
     command::start::SECRETS,
     secret::vault::{Place, create},
 };
-use harness::{
-    database::{Database, connect},
-    server::{artefacts, features, root, write_book},
-};
+use harness::database::connect;
 use serde_json::Value;
 
-const IDENTITY: &str = "identity.txt";
-
-/// An operator's machine.
-struct Machine {
-    database: Database,
-    home: tempfile::TempDir,
-    artefacts: PathBuf,
-}
-
-impl Machine {
-    async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let place = || Place::new(Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap(), "home");
-        create(&place(), &place(), IDENTITY, &SECRETS, "2026-11").unwrap();
-        write_book(home.path(), features().await);
-        Self { database: Database::fresh().await, home, artefacts: artefacts().await }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let admin = self.database.admin();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dinehub"));
-        command.args(arguments).current_dir(self.home.path()).env_clear();
-        for (name, value) in [
-            (
-                "DATABASE_URL",
-                format!("postgres://{}@{}/{}", admin.user, admin.host.replace('/', "%2F"), admin.database),
-            ),
-            ("DINEHUB_SECRETS__DIRECTORY", self.home.path().display().to_string()),
-            ("DINEHUB_SECRETS__IDENTITY_FILE", self.home.path().join(IDENTITY).display().to_string()),
-            ("DINEHUB_PLUGINS__DIRECTORY", self.artefacts.display().to_string()),
-            ("DINEHUB_PLUGINS__ROLES_FILE", root().join("plugins/roles.toml").display().to_string()),
-            ("DINEHUB_PLUGINS__LOCK_FILE", self.home.path().join("grants.lock").display().to_string()),
-            ("DINEHUB_PLUGINS__REVIEWERS_FILE", self.home.path().join("reviewers.toml").display().to_string()),
-            ("DINEHUB_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
-            ("DINEHUB_ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
-        ] {
-            command.env(name, value);
-        }
-        command
-    }
-
-    /// Runs a verb to its end: exit code, standard output, standard error.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(stdout), text(stderr));
-        // Whatever is printed, no verifier and no key is.
-        assert!(!stdout.contains("SCRAM-SHA-256") && !stderr.contains("SCRAM-SHA-256"), "{stdout}{stderr}");
-        (status.code(), stdout, stderr)
-    }
-
-    /// Starts `serve` and waits until it is ready; then it is told to stop.
-    fn serves(&self) {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).spawn().unwrap();
-        let ready = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let is_ready = ready.into_iter().any(|line| line.contains("\"ready\""));
-        let stopped = stop(&mut child);
-        assert!(is_ready, "serve ended before it was ready: {stopped:?}");
-    }
-
-    /// `serve` refuses, and says why. One that serves instead is stopped.
-    fn refuses(&self, said: &str) {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let is_ready = lines.into_iter().any(|line| line.contains("\"ready\""));
-        if is_ready {
-            stop(&mut child);
-        }
-        assert!(!is_ready, "it serves: {said}");
-        let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(stderr).unwrap();
-        assert_eq!(status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains(said), "{stderr}");
-    }
-}
-
-fn stop(child: &mut Child) -> std::process::ExitStatus {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-    child.wait().unwrap()
-}
+use crate::machine::{IDENTITY, Machine};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_database_is_planned_applied_verified_served_and_refused_after_a_change() {

@@ -1,12 +1,16 @@
 //! Events: stored with the call that publishes them, delivered at least once with effects that are there once, in the
 //! order of their key, by whichever node is first; dead when they cannot be, and called back.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dinehub::{
     command::{background::Background, event as command},
     config::{self, Config},
     database::event,
+    plugin::registry::Plugin,
 };
 use harness::{
     client::Client,
@@ -81,8 +85,14 @@ impl Place {
         }
     }
 
+    fn subscriber(&self, id: &str) -> Arc<Plugin> {
+        let edition = self.server.app().edition();
+        let found = edition.registry.newest().find(|plugin| plugin.id().as_str() == id);
+        Arc::clone(found.unwrap())
+    }
+
     async fn round(&self, subscriber: &str) -> usize {
-        let plugin = self.server.app().registry.find(&subscriber.parse().unwrap()).unwrap().clone();
+        let plugin = self.subscriber(subscriber);
         self.server.host.office().round(&plugin).await
     }
 }
@@ -204,7 +214,7 @@ pub(crate) async fn effect_and_mark_are_one() {
     place.say("say?topic=a&number=1").await;
     for is_node in [true, false] {
         let holder = place.hold("listener.tally").await;
-        let plugin = place.server.app().registry.find(&"listener".parse().unwrap()).unwrap().clone();
+        let plugin = place.subscriber("listener");
         let office = place.server.host.office();
         let node = tokio::spawn(async move { office.round(&plugin).await });
         // The delivery is marked and the saying is written, in a transaction that has not committed.

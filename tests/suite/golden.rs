@@ -9,7 +9,7 @@ use dinehub::{
     access::policy::Rule,
     command::grants::show,
     database::{migrate, own, session::Session},
-    error::{Error, Unproven},
+    error::{Error, Unassured, Unproven},
     id::Denial,
 };
 use harness::{
@@ -35,7 +35,7 @@ pub(crate) fn compare(name: &str, text: &str) {
 async fn routes_and_roles() {
     let server = Server::start().await;
     let mut text = String::new();
-    for route in server.app().router.iter() {
+    for route in server.app().edition().router.iter() {
         let who = match &route.rule {
             Rule::Anyone => "anyone".to_owned(),
             Rule::Authenticated => "any account".to_owned(),
@@ -87,6 +87,7 @@ fn all() -> Vec<Error> {
         | Error::Unauthenticated(_)
         | Error::Denied(_)
         | Error::Forbidden(_)
+        | Error::Unassured(_)
         | Error::NotFound
         | Error::MethodNotAllowed(_)
         | Error::Conflict { .. }
@@ -101,14 +102,18 @@ fn all() -> Vec<Error> {
         | Error::Ungranted { .. }
         | Error::Internal(_)
         | Error::Unavailable(_)
+        | Error::Disabled { .. }
         | Error::Timeout { .. } => error,
     };
     [
         Error::Malformed("The body is not valid JSON: ….".into()),
         Error::Unauthenticated(Unproven::Missing),
         Error::Unauthenticated(Unproven::Password),
+        Error::Unauthenticated(Unproven::Code),
         Error::Denied("<the plugin's>".into()),
         Error::Forbidden(Denial::route("GET", "/")),
+        Error::Unassured(Unassured::Factor),
+        Error::Unassured(Unassured::Recent),
         Error::NotFound,
         Error::MethodNotAllowed("GET, POST".to_owned()),
         Error::Conflict { code: "<the plugin's>".to_owned(), detail: "<the plugin's>".to_owned() },
@@ -123,6 +128,7 @@ fn all() -> Vec<Error> {
         Error::Ungranted { plugin: "ordering".to_owned(), import: "for the log alone".to_owned() },
         Error::internal("for the log alone"),
         Error::Unavailable("for the log alone".into()),
+        Error::Disabled { plugin: "ordering".to_owned() },
         Error::Timeout { plugin: "ordering".to_owned(), log: "for the log alone" },
     ]
     .map(sample)

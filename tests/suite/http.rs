@@ -148,7 +148,7 @@ async fn the_description_of_the_api_names_every_route_and_answer() {
     let answer = server.anonymous().get("/openapi.json").await.expect(200);
     let document = &answer.json;
     assert_eq!(document["openapi"], "3.1.0");
-    for route in server.app().router.iter() {
+    for route in server.app().edition().router.iter() {
         let method = route.method.as_str().to_lowercase();
         let operation = &document["paths"][&route.pattern][&method];
         assert!(operation["operationId"].is_string(), "{method} {} is not described", route.pattern);

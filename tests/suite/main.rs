@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod machine;
 mod node;
 mod shop;
 
@@ -17,6 +18,8 @@ mod token;
 mod account;
 mod revocation;
 mod session;
+mod factor;
+mod letter;
 mod access;
 
 mod privilege;
@@ -38,6 +41,10 @@ mod order;
 mod matrix;
 
 mod admission;
+mod compile;
+mod cache;
+mod reload;
+mod versions;
 mod approval;
 mod review;
 mod gate;

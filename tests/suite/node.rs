@@ -12,7 +12,7 @@ use dinehub::{
     database::target::Target,
     error::{Error, Unproven},
     id::Role,
-    identity::{Identity, Policy, account::NewAccount, actor::Actor, login::Pass},
+    identity::{Identity, Policy, Rings, account::NewAccount, actor::Actor, login::Pass},
     secret::ring::{Key, Ring},
 };
 use harness::database::{Database, connect};
@@ -27,6 +27,7 @@ pub(crate) const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 pub(crate) struct Ground {
     pub(crate) database: Database,
     pub(crate) ring: Ring,
+    account: Ring,
     control: Target,
 }
 
@@ -34,7 +35,12 @@ impl Ground {
     pub(crate) async fn fresh() -> Self {
         let database = Database::fresh().await;
         let control = migrate(&database.admin()).await;
-        Self { database, ring: Ring::of(Key::generate("2026-11").unwrap()), control }
+        Self {
+            database,
+            ring: Ring::of(Key::generate("2026-11").unwrap()),
+            account: Ring::of(Key::generate("2026-11").unwrap()),
+            control,
+        }
     }
 
     /// One more node.
@@ -43,7 +49,8 @@ impl Ground {
     }
 
     pub(crate) async fn node_with(&self, ring: &Ring, policy: Policy) -> Identity {
-        Identity::open(pool(&self.control).await, ring, policy).await.unwrap()
+        let rings = Rings { tokens: ring, account: &self.account };
+        Identity::open(pool(&self.control).await, rings, policy).await.unwrap()
     }
 
     /// As the superuser, behind the host's back.
@@ -82,12 +89,12 @@ pub(crate) fn anna() -> NewAccount {
 
 /// Registers Anna and logs her in.
 pub(crate) async fn anna_at(node: &Identity) -> Pass {
-    node.register(anna()).await.unwrap();
+    node.register(anna(), HOME).await.unwrap();
     login(node).await
 }
 
 pub(crate) async fn login(node: &Identity) -> Pass {
-    node.login("anna@example.org", PASSWORD.into(), HOME).await.unwrap()
+    node.login("anna@example.org", PASSWORD.into(), HOME).await.unwrap().done().expect("no factor is asked for")
 }
 
 pub(crate) fn bearer(token: &SecretString) -> HeaderMap {

@@ -10,7 +10,7 @@ use std::{
 use dinehub::{
     database::local::Cluster,
     error::Error,
-    identity::{Identity, Policy, clock::Clock, login::Pass},
+    identity::{Identity, Policy, Rings, clock::Clock, login::Pass},
     secret::ring::{Key, Ring},
 };
 use harness::database::connect;
@@ -127,7 +127,7 @@ async fn without_postgresql_nobody_is_believed_and_with_it_again_they_are() {
     let control = migrate(&own.cluster.admin("postgres")).await;
     let policy = Policy { newcomer: vec![role("USER")], stale_after: Duration::from_millis(1500), ..Policy::default() };
     let ring = Ring::of(Key::generate("2026-11").unwrap());
-    let node = Identity::open(pool(&control).await, &ring, policy).await.unwrap();
+    let node = Identity::open(pool(&control).await, Rings { tokens: &ring, account: &ring }, policy).await.unwrap();
     let session = anna_at(&node).await;
     assert!(actor(&node, &session).is_ok());
     own.cluster.stop().unwrap();

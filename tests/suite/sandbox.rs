@@ -33,7 +33,7 @@ macro_rules! paired {
     };
 }
 
-paired!(boundary_spin deaf echo forger glutton handles hands herald late listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted);
+paired!(boundary_spin deaf echo elder elder_v2 forger glutton handles hands herald late listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {

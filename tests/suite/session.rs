@@ -25,8 +25,8 @@ async fn ids(node: &Identity, pass: &Pass) -> Vec<SessionId> {
 }
 
 async fn ben_at(node: &Identity) -> Pass {
-    node.register(NewAccount { email: "ben@example.org".into(), ..anna() }).await.unwrap();
-    node.login("ben@example.org", PASSWORD.into(), HOME).await.unwrap()
+    node.register(NewAccount { email: "ben@example.org".into(), ..anna() }, HOME).await.unwrap();
+    node.login("ben@example.org", PASSWORD.into(), HOME).await.unwrap().done().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -182,9 +182,9 @@ async fn last_use_is_known_to_the_minute_and_written_by_no_request() {
 async fn a_session_shows_its_device_and_no_other_text() {
     let ground = Ground::fresh().await;
     let node = ground.node().await;
-    node.register(anna()).await.unwrap();
+    node.register(anna(), HOME).await.unwrap();
     let from = Origin { source: HOME, device: Device::read(b"Mozilla/5.0 (X11)\x1b]0;owned\x07") };
-    let pass = node.login("anna@example.org", PASSWORD.into(), from).await.unwrap();
+    let pass = node.login("anna@example.org", PASSWORD.into(), from).await.unwrap().done().unwrap();
     let sessions = list(&node, &pass).await;
     assert_eq!(sessions[0].device.as_deref(), Some("Mozilla/5.0 (X11) ]0;owned"));
     assert!(sessions[0].is_current && sessions[0].expires_at > sessions[0].created_at);

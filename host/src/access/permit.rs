@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::{policy::Rule, role::RoleTable};
 use crate::{
-    error::{Error, Unproven},
+    error::{Error, Unassured, Unproven},
     id::{Denial, Role},
     identity::actor::Actor,
 };
@@ -32,7 +32,7 @@ pub struct Permit {
 /// # Errors
 /// 401 where somebody anonymous would have to log in; 403 where the actor is known and holds none of the roles.
 pub fn permit(actor: Actor, rule: &Rule, table: &RoleTable, denial: &Denial) -> Result<Permit, Error> {
-    let roles = table.expand(actor.roles());
+    let roles = table.expand_for(actor.roles(), actor.assurance());
     let may = match rule {
         Rule::Anyone => true,
         Rule::Authenticated => !actor.is_anonymous(),
@@ -41,8 +41,16 @@ pub fn permit(actor: Actor, rule: &Rule, table: &RoleTable, denial: &Denial) -> 
     match may {
         true => Ok(Permit { actor, roles }),
         false if actor.is_anonymous() => Err(Error::Unauthenticated(Unproven::Missing)),
+        false if may_with_factor(&actor, rule, table) => Err(Error::Unassured(Unassured::Factor)),
         false => Err(Error::Forbidden(denial.clone())),
     }
+}
+
+/// Whether the rule lets the actor through once a second factor was given.
+fn may_with_factor(actor: &Actor, rule: &Rule, table: &RoleTable) -> bool {
+    let Rule::AnyOf(wanted) = rule else { return false };
+    let held = table.expand(actor.roles());
+    wanted.iter().any(|role| held.contains(role))
 }
 
 impl Permit {

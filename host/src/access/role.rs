@@ -22,6 +22,7 @@ use serde::Deserialize;
 use crate::{
     error::{Fault, Setup},
     id::Role,
+    identity::token::Assurance,
 };
 
 /// Role sets that are remembered expanded. There are as many as combinations in use: a handful.
@@ -40,6 +41,9 @@ struct File {
 struct Entry {
     #[serde(default)]
     includes: Vec<String>,
+    /// Holds only for who logged in with a second factor.
+    #[serde(default)]
+    mfa: bool,
 }
 
 /// Sets of direct roles, each with the set of held roles that all actors with it share.
@@ -50,7 +54,10 @@ type Expanded = HashMap<Box<[Role]>, Arc<[Role]>>;
 pub struct RoleTable {
     newcomer: Role,
     closure: BTreeMap<Role, BTreeSet<Role>>,
+    /// What is left of it without a second factor: neither a role that wants one, nor what is held through it.
+    weak: BTreeMap<Role, BTreeSet<Role>>,
     remembered: RwLock<Expanded>,
+    remembered_weak: RwLock<Expanded>,
 }
 
 impl RoleTable {
@@ -66,11 +73,24 @@ impl RoleTable {
         for role in includes.keys() {
             closure.insert(role.clone(), close(place, role, &includes)?);
         }
+        let strong: BTreeSet<&Role> = file.role.iter().filter(|(_, entry)| entry.mfa).map(|(role, _)| role).collect();
+        let left = |roles: &BTreeSet<Role>| roles.iter().filter(|role| !strong.contains(role)).cloned().collect();
+        let kept = includes.iter().filter(|(role, _)| !strong.contains(role));
+        let without: BTreeMap<Role, BTreeSet<Role>> = kept.map(|(role, roles)| (role.clone(), left(roles))).collect();
+        let mut weak = BTreeMap::new();
+        for role in without.keys() {
+            weak.insert(role.clone(), close(place, role, &without)?);
+        }
         if !closure.contains_key(&file.newcomer) {
             return Err(Fault::new(format!("{place}: newcomer"), format!("there is no role {}", file.newcomer))
                 .fix(format!("add `[role.{}]`", file.newcomer)));
         }
-        Ok(Self { newcomer: file.newcomer, closure, remembered: RwLock::default() })
+        if strong.contains(&file.newcomer) {
+            return Err(Fault::new(format!("{place}: newcomer"), "nobody registers with a second factor")
+                .fix(format!("remove `mfa` from `[role.{}]`", file.newcomer)));
+        }
+        let (remembered, remembered_weak) = (RwLock::default(), RwLock::default());
+        Ok(Self { newcomer: file.newcomer, closure, weak, remembered, remembered_weak })
     }
 
     /// The role of a person who registers.
@@ -99,17 +119,30 @@ impl RoleTable {
     /// set is expanded once and shared afterwards.
     #[must_use]
     pub fn expand(&self, direct: &[Role]) -> Arc<[Role]> {
-        if let Some(known) = self.remembered.read().unwrap_or_else(PoisonError::into_inner).get(direct) {
-            return known.clone();
-        }
-        let held: BTreeSet<&Role> = direct.iter().filter_map(|role| self.closure.get(role)).flatten().collect();
-        let held: Arc<[Role]> = held.into_iter().cloned().collect();
-        let mut remembered = self.remembered.write().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() < REMEMBERED_MAX {
-            remembered.insert(direct.into(), held.clone());
-        }
-        held
+        expand(&self.closure, &self.remembered, direct)
     }
+
+    /// The same for somebody who proved themselves like this: without a second factor, roles that want one give nothing.
+    #[must_use]
+    pub fn expand_for(&self, direct: &[Role], assurance: Assurance) -> Arc<[Role]> {
+        match assurance {
+            Assurance::Mfa => self.expand(direct),
+            Assurance::Pwd => expand(&self.weak, &self.remembered_weak, direct),
+        }
+    }
+}
+
+fn expand(closure: &BTreeMap<Role, BTreeSet<Role>>, remembered: &RwLock<Expanded>, direct: &[Role]) -> Arc<[Role]> {
+    if let Some(known) = remembered.read().unwrap_or_else(PoisonError::into_inner).get(direct) {
+        return known.clone();
+    }
+    let held: BTreeSet<&Role> = direct.iter().filter_map(|role| closure.get(role)).flatten().collect();
+    let held: Arc<[Role]> = held.into_iter().cloned().collect();
+    let mut remembered = remembered.write().unwrap_or_else(PoisonError::into_inner);
+    if remembered.len() < REMEMBERED_MAX {
+        remembered.insert(direct.into(), held.clone());
+    }
+    held
 }
 
 /// The roles an entry names, with `*` spelled out.

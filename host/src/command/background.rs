@@ -33,13 +33,29 @@ impl Background {
         every(&mut tasks, PRUNE_EVERY, host, |host| Box::pin(host.prune()));
         tasks.spawn(tell(host.clone()));
         if host.background.enabled {
-            let office = host.office();
-            office.deliver(&mut tasks);
-            if let Err(fault) = office.run_schedules(&mut tasks).await {
-                tracing::error!(target: "host", %fault, "no schedule runs on this node");
-            }
+            let first = work(host).await;
+            tasks.spawn(follow(host.clone(), first));
         }
         Self { _tasks: tasks }
+    }
+}
+
+/// Delivers and runs schedules with what is served now.
+async fn work(host: &Host) -> JoinSet<()> {
+    let (office, mut tasks) = (host.office(), JoinSet::new());
+    office.deliver(&mut tasks);
+    if let Err(fault) = office.run_schedules(&mut tasks).await {
+        tracing::error!(target: "host", %fault, "no schedule runs on this node");
+    }
+    tasks
+}
+
+/// Begins anew with each edition: what was under way on the one before is rolled back, and done again.
+async fn follow(host: Host, mut tasks: JoinSet<()>) {
+    loop {
+        host.renewed.notified().await;
+        tasks.shutdown().await;
+        tasks = work(&host).await;
     }
 }
 
@@ -76,7 +92,7 @@ impl Host {
             backoff_max: Duration::from_millis(config.backoff_max_ms),
         };
         Office {
-            registry: Arc::clone(&self.app.registry),
+            registry: Arc::clone(&self.app.edition().registry),
             roles: Arc::clone(&self.app.roles),
             control: self.control.clone(),
             audit: self.app.audit.clone(),

@@ -7,7 +7,7 @@ use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use super::{Output, install, serve, start::Rings};
+use super::{Output, install, serve, start::Rings, stock::Stock};
 use crate::{
     config::Config,
     database::{
@@ -15,7 +15,6 @@ use crate::{
         target::Target,
     },
     error::{Fault, Setup},
-    plugin::approval::Admission,
 };
 
 /// The exit code of `plan` and `verify` when something differs. A usage error is 2, a failure 1.
@@ -58,7 +57,7 @@ pub struct Options {
 struct Work {
     admin: Target,
     rings: Rings,
-    admitted: Vec<Admission>,
+    stock: Stock,
 }
 
 impl Work {
@@ -66,12 +65,12 @@ impl Work {
         let config = Config::read(options.config.as_deref(), env::vars())?;
         let vault = serve::open_vault(&config)?;
         let admin = serve::read_admin(&config, &vault)?;
-        let (rings, admitted) = serve::read_admitted(&config, &vault)?;
-        Ok(Self { admin, rings, admitted })
+        let (rings, stock) = serve::read_admitted(&config, &vault)?;
+        Ok(Self { admin, rings, stock })
     }
 
     async fn differences(&self) -> Setup<Vec<Difference>> {
-        install::differences(&self.admin, &self.rings, &self.admitted).await
+        install::differences(&self.admin, &self.rings, self.stock.all()).await
     }
 }
 
@@ -93,9 +92,9 @@ pub async fn run(command: Command) -> Setup<ExitCode> {
 }
 
 async fn apply(options: &Options) -> Setup<ExitCode> {
-    let Work { admin, rings, admitted } = Work::open(options)?;
+    let Work { admin, rings, stock } = Work::open(options)?;
     let mut done = Vec::new();
-    let applied = install::apply(&admin, &rings, &admitted, &mut |one| done.push(one.clone())).await;
+    let applied = install::apply(&admin, &rings, stock.all(), &mut |one| done.push(one.clone())).await;
     // Also when it failed half-way: each part that was done is committed.
     show(options.output, &done, report)?;
     applied.map(|()| ExitCode::SUCCESS)

@@ -1,5 +1,7 @@
 //! `dinehub dev`: everything on one machine, from sources to a city that can be ordered from.
 
+mod rebuild;
+
 use std::{
     fs::{self, File},
     path::Path,
@@ -9,6 +11,7 @@ use std::{
 use clap::Args;
 use nix::fcntl::{Flock, FlockArg};
 
+use self::rebuild::Rebuild;
 use super::{
     install,
     project::{Project, place},
@@ -85,6 +88,9 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
     config.http.listen.clone_from(&arguments.listen);
     config.admin.listen.clone_from(&arguments.admin_listen);
     config.plugins.files_directory = project.workshop().source;
+    config.plugins.state_directory = state.join("host");
+    config.mail.spool = state.join("mail");
+    fs::create_dir_all(&config.mail.spool).map_err(Fault::at(config.mail.spool.display().to_string()))?;
     let _log = telemetry::start_log(Lines::Json, "warn")?;
     let metrics = telemetry::start_metrics()?;
     let host = start::host(&admin, &rings, admitted, project.roles()?, &config).await?;
@@ -117,7 +123,11 @@ async fn serve(project: &Project, arguments: &Arguments, state: &Path, cluster: 
         let seeded = seeded?;
         stage.done("the city is there");
         greet(arguments, state, &host, &seeded);
-        stop_signal().await;
+        let rebuild = Rebuild { project, state, scratch: &maintenance, admin: &admin, host: &host };
+        tokio::select! {
+            () = stop_signal() => {}
+            ended = rebuild.follow() => ended?,
+        }
     }
     println!("\nstopping: requests in flight end first");
     let _ = stop.send(());
@@ -189,7 +199,7 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     let (api, admin) = (&arguments.listen, &arguments.admin_listen);
     let line = |url: String, what: &str| println!("  {url:<44} {what}");
     println!("\nDineHub serves:");
-    for plugin in host.app.registry.iter() {
+    for plugin in host.app.edition().registry.iter() {
         let manifest = &plugin.package.manifest;
         line(format!("http://{api}{}", manifest.prefix()), &manifest.description);
     }
@@ -200,6 +210,7 @@ fn greet(arguments: &Arguments, state: &Path, host: &start::Host, logins: &[seed
     for login in logins {
         println!("  {:<30} {:<28} {}", login.email, login.password, login.roles.join(", "));
     }
-    println!("\nDatabase: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
-    println!("Ctrl-C stops everything; the data stays. `--fresh` starts over.\n");
+    println!("\nLetters: {}", state.join("mail").display());
+    println!("Database: psql -h {} -U postgres {DATABASE}", state.join("postgresql").display());
+    println!("Edit a plugin and it is served anew. Ctrl-C stops everything; the data stays. `--fresh` starts over.\n");
 }

@@ -2,8 +2,11 @@
 
 use std::{
     env, fs,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
+
+use cap_std::fs::{Dir, MetadataExt as _};
 
 use crate::{
     access::role::RoleTable,
@@ -102,11 +105,29 @@ pub fn read_roles(path: &Path) -> Setup<RoleTable> {
     RoleTable::read(&place, &text)
 }
 
+/// A directory that nobody but this user may enter, made when missing.
+pub fn private(path: &Path) -> Setup<Dir> {
+    let shown = path.display().to_string();
+    let keys = "set plugins.state_directory to a directory of this user's own";
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|why| Fault::at(&shown)(why).fix(keys))?;
+    let directory = Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(Fault::at(&shown))?;
+    // Looked at where it was opened: the path could lead elsewhere by now.
+    let metadata = directory.dir_metadata().map_err(Fault::at(&shown))?;
+    if metadata.uid() != nix::unistd::Uid::effective().as_raw() {
+        return Err(Fault::new(&shown, "belongs to another user").fix(keys));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let what = format!("has mode {:04o}: others could look into it or change it", metadata.mode() & 0o7777);
+        return Err(Fault::new(&shown, what).fix(format!("chmod 0700 {shown}")));
+    }
+    Ok(directory)
+}
+
 /// A directory as the vault wants it, made when missing.
 pub fn place(path: &Path) -> Setup<Place> {
     let shown = path.display().to_string();
     fs::create_dir_all(path).map_err(Fault::at(&shown))?;
-    let directory =
-        cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(Fault::at(&shown))?;
+    let directory = Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(Fault::at(&shown))?;
     Ok(Place::new(directory, shown))
 }

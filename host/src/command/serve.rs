@@ -10,15 +10,18 @@ use clap::Args;
 
 use super::{
     install,
-    project::{place, read_book, read_roles},
+    plugin::installed::lock_serving,
+    project::{place, read_roles},
+    reload::Follow,
     start::{self, Rings},
+    stock::Stock,
 };
 use crate::{
     config::Config,
     database::target::Target,
     error::{Fault, Setup},
     http::route::health,
-    plugin::{approval::Admission, package::Package},
+    plugin::package::Package,
     secret::vault::Vault,
     telemetry::{self, Lines},
 };
@@ -47,16 +50,24 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     let _log = telemetry::start_log(Lines::Json, &config.log.filter)?;
     let metrics = telemetry::start_metrics()?;
     let place = read_place(&config)?;
-    let (rings, admitted) = read_admitted(&config, &open_vault(&config)?)?;
+    let _alone = lock_serving(&config.plugins.state_directory)?;
+    let (rings, stock) = read_admitted(&config, &open_vault(&config)?)?;
     let roles = read_roles(&config.plugins.roles_file)?;
-    install::ensure(&place, &rings, &admitted).await?;
-    let host = start::host(&place, &rings, admitted, roles, &config).await?;
+    install::ensure(&place, &rings, stock.all()).await?;
+    let (change, served) = (stock.change, (stock.serving, stock.disabled));
+    let host = start::host_granting(&place, &rings, served, roles, &config, start::everything).await?;
+    let follow = Follow::new(host.clone(), place, &config, change)?;
     let api = start::listen("http.listen", &config.http.listen).await?;
     let admin_port = start::listen("admin.listen", &config.admin.listen).await?;
     let stop = stop_signal();
     tracing::info!(target: "host", listen = %config.http.listen, admin = %config.admin.listen, "ready");
+    host.sweep();
     let operators = tokio::spawn(axum_serve(admin_port, &host, metrics));
-    host.serve(api, stop).await;
+    tokio::select! {
+        () = host.serve(api, stop) => {}
+        // It ends only when files cannot be watched: then nobody would notice that installing does nothing.
+        ended = follow.run() => ended?,
+    }
     operators.abort();
     tracing::info!(target: "host", "stopped");
     Ok(())
@@ -106,11 +117,10 @@ pub fn read_admin(config: &Config, vault: &Vault) -> Setup<Target> {
     })
 }
 
-/// The artefacts that the lock approves, and every secret that they and the host use.
-pub fn read_admitted(config: &Config, vault: &Vault) -> Setup<(Rings, Vec<Admission>)> {
-    let packages = read_packages(&config.plugins.directory)?;
-    let admitted = read_book(&config.plugins.lock_file, &config.plugins.reviewers_file)?.admit(packages)?;
-    Ok((Rings::open(vault)?.with_plugins(vault, &admitted)?, admitted))
+/// The artefacts that the lock approves, and every secret that those which are served and the host use.
+pub fn read_admitted(config: &Config, vault: &Vault) -> Setup<(Rings, Stock)> {
+    let stock = Stock::read(config)?;
+    Ok((Rings::open(vault)?.with_plugins(vault, &stock.serving)?, stock))
 }
 
 /// The vault that the configuration names.

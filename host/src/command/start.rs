@@ -3,12 +3,19 @@
 //! The database was brought to where the plugins need it before ([`super::install`]). [`host`] runs as `<db>_control`,
 //! which owns nothing, and as the plugins' own logins.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod means;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Notify};
 
+use self::means::Means;
 use super::background::Background;
 use crate::{
     access::role::RoleTable,
@@ -17,31 +24,29 @@ use crate::{
         event::{By, What},
     },
     capability::{
-        egress::{self, client::Outbound},
+        egress::client::Outbound,
         granted::Granted,
-        grants::Approved,
-        handle::Opened,
+        mail::{Gateway, Spool},
     },
     config::{self, Config},
     database::{
-        control, grant,
+        control,
         guest::{self, Pool},
         own,
         target::Target,
         usage,
     },
     error::{Fault, Setup},
-    http::{self, App, Bounds},
-    id::{PluginId, Role},
-    identity::{self, Identity},
+    http::{self, App, Bounds, edition::Edition},
+    id::PluginId,
+    identity::{self, Identity, mail::Post},
     plugin::{
         admit::Candidate,
         approval::{Admission, Book, SigningKey, asked},
         cursor::Sealer,
-        engine::{self, Engine, Slots},
-        manifest::Manifest,
+        lock::Block,
+        manifest::{Manifest, Series},
         package::Package,
-        registry::Registry,
     },
     secret::{self, ring::Ring, vault::Vault},
 };
@@ -52,7 +57,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(3);
 const MACHINE: &str = "this-machine";
 
 /// The secrets a host opens.
-pub const SECRETS: [&str; 3] = ["jwt", "database", "cursor"];
+pub const SECRETS: [&str; 4] = ["jwt", "database", "cursor", "account"];
 
 /// The rings, opened.
 #[derive(Debug)]
@@ -60,6 +65,9 @@ pub struct Rings {
     jwt: Ring,
     database: Ring,
     cursor: Ring,
+    account: Ring,
+    /// What the mail gateway knows us by.
+    mail: Option<SecretString>,
     /// Those that plugins may use, by plugin and name.
     plugins: BTreeMap<(PluginId, String), Ring>,
 }
@@ -67,13 +75,14 @@ pub struct Rings {
 impl Rings {
     /// Opens [`SECRETS`].
     pub fn open(vault: &Vault) -> Setup<Self> {
-        let [jwt, database, cursor] = SECRETS.map(|name| vault.ring(name));
-        Ok(Self { jwt: jwt?, database: database?, cursor: cursor?, plugins: BTreeMap::new() })
+        let [jwt, database, cursor, account] = SECRETS.map(|name| vault.ring(name));
+        let (mail, plugins) = (vault.find_text("mail")?, BTreeMap::new());
+        Ok(Self { jwt: jwt?, database: database?, cursor: cursor?, account: account?, mail, plugins })
     }
 
     /// Opens what admitted plugins may use as well: `plugin-<id>-<name>.age`.
-    pub fn with_plugins(mut self, vault: &Vault, admitted: &[Admission]) -> Setup<Self> {
-        for manifest in admitted.iter().map(|admission| &admission.package().manifest) {
+    pub fn with_plugins<'a>(mut self, vault: &Vault, admitted: impl IntoIterator<Item = &'a Admission>) -> Setup<Self> {
+        for manifest in admitted.into_iter().map(|admission| &admission.package().manifest) {
             for name in manifest.secrets.keys() {
                 let ring = vault.ring(&secret_of(&manifest.id, name)).map_err(|fault| fault.within(&manifest.id))?;
                 self.plugins.insert((manifest.id.clone(), name.clone()), ring);
@@ -107,29 +116,6 @@ pub fn secrets_of<'p>(packages: impl Iterator<Item = &'p Package>) -> Vec<String
     packages.flat_map(|package| of(&package.manifest)).collect()
 }
 
-/// What an admitted plugin's handles lead to.
-fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config, outbound: &Arc<Outbound>) -> Setup<Opened> {
-    let mut opened = Opened::default();
-    for name in manifest.secrets.keys() {
-        let ring = rings.plugins.get(&(manifest.id.clone(), name.clone()));
-        let ring = ring.ok_or_else(|| Fault::new(manifest.id.as_str(), format!("secret {name} was not opened")))?;
-        opened.secrets.insert(name.clone(), ring.clone());
-    }
-    for name in manifest.files.keys() {
-        let path = config.plugins.files_directory.join(manifest.id.as_str()).join("files").join(name);
-        let directory = cap_std::fs::Dir::open_ambient_dir(&path, cap_std::ambient_authority());
-        let place = path.display().to_string();
-        let directory = directory.map_err(|why| Fault::at(place)(why).fix(format!("mkdir -p {}", path.display())))?;
-        opened.files.insert(name.clone(), Arc::new(directory));
-    }
-    for (name, spec) in &manifest.hosts {
-        let secret = spec.inject.as_ref().and_then(|inject| opened.secrets.get(&inject.secret));
-        let host = egress::Host::open(spec, secret.map(|ring| ring.current.text()), outbound)?;
-        opened.hosts.insert(name.clone(), Arc::new(host));
-    }
-    Ok(opened)
-}
-
 /// Lets in what `book` approves; and what it does not, because it was built here and nobody reviewed it yet, for this run
 /// alone, with a key that is gone afterwards. Names the latter. For `dev` and tests: `serve` admits by the book.
 pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>, Vec<PluginId>)> {
@@ -138,8 +124,10 @@ pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>,
     let (mut here, mut unapproved) = (book.clone(), Vec::new());
     here.reviewers.approvals_min = 1;
     here.reviewers.reviewers.insert(MACHINE.to_owned(), key.public());
-    for mut block in asked(&candidates)? {
-        if book.ensure_approved(&block).is_err() {
+    let blocks = asked(&candidates)?;
+    let lacking = |id: &PluginId| blocks.iter().any(|block| block.id == *id && book.ensure_approved(block).is_err());
+    for mut block in Block::together(blocks.clone()) {
+        if lacking(&block.id) {
             block.approvals = vec![key.approve(&block, MACHINE, "")];
             unapproved.push(block.id.clone());
             here.lock.put(block);
@@ -153,8 +141,13 @@ pub fn admit_here(book: &Book, packages: Vec<Package>) -> Setup<(Vec<Admission>,
 pub struct Host {
     pub app: Arc<App>,
     pub pool: Pool,
+    means: Arc<Means>,
     pub(super) control: PgPool,
     pub(super) background: config::Background,
+    /// Says that there is a new edition.
+    pub(super) renewed: Arc<Notify>,
+    /// Editions that were replaced, as long as requests in flight hold them: what they use is written down too.
+    retired: Arc<Mutex<Vec<Arc<Edition>>>>,
 }
 
 /// Opens everything a host serves with. The database was installed; `place` is used for names only, not for its login.
@@ -165,48 +158,37 @@ pub async fn host(
     roles: RoleTable,
     config: &Config,
 ) -> Setup<Host> {
-    host_granting(place, rings, admitted, roles, config, |admission| Granted::of(admission.functions())).await
+    host_granting(place, rings, (admitted, Vec::new()), roles, config, everything).await
 }
 
-/// The same, with `granted` saying which of the admitted functions may be called: fewer than all, to see what then fails.
+/// Every function that a plugin imports and was admitted with.
+pub fn everything(admission: &Admission) -> Granted {
+    Granted::of(admission.functions())
+}
+
+/// The same, with what is switched off beside what is served; and with `granted` saying which of the admitted functions may
+/// be called: fewer than all, to see what then fails.
 pub async fn host_granting(
     place: &Target,
     rings: &Rings,
-    admitted: Vec<Admission>,
+    (admitted, disabled): (Vec<Admission>, Vec<Series>),
     roles: RoleTable,
     config: &Config,
     granted: impl Fn(&Admission) -> Granted,
 ) -> Setup<Host> {
     let control = control_pool(place, rings, config);
     let audit = Log::open(control.clone(), config.audit.queue_max);
-    let identity = open_identity(control.clone(), rings, &roles, config).await?;
+    let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
+    let post = open_post(rings, config, &outbound)?;
+    let identity = open_identity(control.clone(), rings, &roles, config, post).await?;
     let options = guest::Options {
         connections_max: config.database.connections_max,
         wait_max: Duration::from_millis(config.database.wait_ms),
         ..guest::Options::default()
     };
     let pool = Pool::new(control.clone(), options);
-    let engine = Engine::new(Slots(config.plugins.calls_max))?;
-    for admission in &admitted {
-        ensure_roles_exist(admission.candidate(), &roles)?;
-    }
-    let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
-    let registry = Registry::load(&engine, admitted, |admission| {
-        let manifest = &admission.package().manifest;
-        let names = grant::Roles::of(&place.database, &manifest.id)?;
-        let login = |role: &str| pool.login(rings.login(place, role));
-        let logins = (login(&names.ro), login(&names.rw));
-        let granted = granted(admission);
-        let handles = open_handles(manifest, rings, config, &outbound)?;
-        Ok(Approved::new(
-            manifest.id.clone(),
-            (granted, handles),
-            (manifest.limits, engine::TICK_MS),
-            pool.clone(),
-            logins,
-            (audit.clone(), &admission.package().digest),
-        ))
-    })?;
+    let means = Means::open(place, rings, config, (pool.clone(), audit.clone(), outbound))?;
+    let registry = means.registry(rings, &roles, (admitted, disabled), granted).await?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
     let bounds = Bounds {
         body_bytes_max: config.http.body_bytes_max,
@@ -218,8 +200,10 @@ pub async fn host_granting(
     for (ring, key) in [("jwt", &rings.jwt), ("database", &rings.database), ("cursor", &rings.cursor)] {
         audit.record(By::host(), What::Key { act: "in_use", ring, key: key.current.id().into() });
     }
-    let app = App::new(identity, Arc::new(roles), Arc::new(registry), sealer, audit, bounds)?;
-    Ok(Host { app: Arc::new(app), pool, control, background: config.background.clone() })
+    let edition = Edition::new(&roles, registry)?;
+    let app = Arc::new(App::new(identity, Arc::new(roles), edition, sealer, (audit, bounds)));
+    let (means, background) = (Arc::new(means), config.background.clone());
+    Ok(Host { app, pool, means, control, background, renewed: Arc::default(), retired: Arc::default() })
 }
 
 /// The host's own login, by itself: for operators' commands.
@@ -228,32 +212,47 @@ pub fn control_pool(place: &Target, rings: &Rings, config: &Config) -> PgPool {
     control::pool(&control, config.database.control_connections_max)
 }
 
-async fn open_identity(control: PgPool, rings: &Rings, roles: &RoleTable, config: &Config) -> Setup<Identity> {
+/// The way letters go: a gateway, a directory, or none.
+fn open_post(rings: &Rings, config: &Config, outbound: &Arc<Outbound>) -> Setup<Option<Arc<dyn Post>>> {
+    let spool = &config.mail.spool;
+    if !config.mail.url.is_empty() {
+        let gateway = Gateway::new(&config.mail.url, rings.mail.clone(), Arc::clone(outbound))?;
+        return Ok(Some(Arc::new(gateway)));
+    }
+    if spool.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let place = format!("mail.spool: {}", spool.display());
+    let opened = cap_std::fs::Dir::open_ambient_dir(spool, cap_std::ambient_authority());
+    let opened = opened.map_err(|why| Fault::at(place)(why).fix(format!("mkdir -p {}", spool.display())))?;
+    Ok(Some(Arc::new(Spool(opened))))
+}
+
+async fn open_identity(
+    control: PgPool,
+    rings: &Rings,
+    roles: &RoleTable,
+    config: &Config,
+    post: Option<Arc<dyn Post>>,
+) -> Setup<Identity> {
     let policy = identity::Policy {
         issuer: config.identity.issuer.clone(),
         lifetime_s: config.identity.token_s,
+        verifies: config.identity.verify_email,
+        link: config.mail.link.clone(),
+        post,
         newcomer: vec![roles.newcomer().clone()],
         ..identity::Policy::default()
     };
-    Identity::open(control, &rings.jwt, policy).await
+    let rings = identity::Rings { tokens: &rings.jwt, account: &rings.account };
+    Identity::open(control, rings, policy).await
 }
 
-/// Accounts alone, for operators' commands.
+/// Accounts alone, for operators' commands: they write no letters and verify nobody.
 pub async fn identity(place: &Target, rings: &Rings, roles: &RoleTable, config: &Config) -> Setup<Identity> {
-    open_identity(control_pool(place, rings, config), rings, roles, config).await
-}
-
-/// A route that names a role nobody can hold is closed by mistake.
-fn ensure_roles_exist(candidate: &Candidate, roles: &RoleTable) -> Setup<()> {
-    for route in &candidate.package.manifest.routes {
-        let unknown = |role: &&Role| !roles.has(role);
-        if let Some(role) = route.roles.iter().find(unknown) {
-            let place = format!("{}: [[route]] {} {:?}", candidate.id(), route.method.as_str(), route.path);
-            return Err(Fault::new(place, format!("there is no role {role}"))
-                .fix(format!("add `[role.{role}]` to plugins/roles.toml, or name another")));
-        }
-    }
-    Ok(())
+    let mut config = config.clone();
+    config.identity.verify_email = false;
+    open_identity(control_pool(place, rings, &config), rings, roles, &config, None).await
 }
 
 impl Host {
@@ -270,9 +269,39 @@ impl Host {
         }
     }
 
+    /// Removes compiled code of artefacts that this host does not serve.
+    pub fn sweep(&self) {
+        self.means.sweep();
+    }
+
+    /// Serves `admitted` from the next request on, without those that are `disabled`. Requests in flight end on what they
+    /// began with. When anything fails, everything stays as it was.
+    pub async fn renew(&self, rings: &Rings, admitted: Vec<Admission>, disabled: Vec<Series>) -> Setup<()> {
+        let registry = self.means.registry(rings, &self.app.roles, (admitted, disabled), everything).await?;
+        let old = self.app.replace(Edition::new(&self.app.roles, registry)?);
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        self.renewed.notify_one();
+        Ok(())
+    }
+
+    /// How many editions are held by requests in flight alone.
+    #[must_use]
+    pub fn retired(&self) -> usize {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.iter().filter(|edition| Arc::strong_count(edition) > 1).count()
+    }
+
     /// Writes down which grants were used since the last time.
     pub async fn record_use(&self) {
-        for plugin in self.app.registry.iter() {
+        let mut editions = {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = retired.clone();
+            // One that nothing but this list and this copy of it holds: it is asked a last time, and let go.
+            retired.retain(|edition| Arc::strong_count(edition) > 2);
+            all
+        };
+        editions.push(Arc::clone(&self.app.edition()));
+        for plugin in editions.iter().flat_map(|edition| edition.registry.iter()) {
             for used in plugin.approved().take_used() {
                 if let Err(why) = usage::record(&self.control, plugin.id(), &used.import, used.uses).await {
                     tracing::warn!(target: "host", plugin = %plugin.id(), import = used.import, %why, "use not recorded");

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     App,
+    edition::Edition,
     request::Request,
     router::{Served, Source},
 };
@@ -35,22 +36,23 @@ const KEY_BYTES_MAX: usize = 255;
 /// Answers a request by a plugin's function.
 pub async fn answer(
     app: &Arc<App>,
+    edition: &Edition,
     served: &Served,
     permit: Permit,
     request: Request<'_>,
 ) -> Result<Response<Body>, Error> {
     let plugin = &served.plugin;
-    let scope =
-        Scope { plugin: plugin.id().as_str(), function: &served.route.function, caller: permit.actor().account() };
+    let series = plugin.package.manifest.scope();
+    let scope = Scope { plugin: &series, function: &served.route.function, caller: permit.actor().account() };
     let boundary = Boundary { sealer: Some(&app.sealer), scope };
     let arguments = arguments(served, &boundary, &permit, &request)?;
     let key = idempotency_key(served, request.parts)?;
-    let _slot = app.registry.enter(plugin).await?;
+    let _slot = edition.registry.enter(plugin).await?;
     let mode = if served.route.method.is_safe() { Mode::ReadOnly } else { Mode::ReadWrite };
     let tree = Tree::root(request.id, plugin.id());
     let (mut permit, mut is_first) = (permit, true);
     loop {
-        let mut grants = plugin.approved().grant(permit, mode, tree.clone(), app.registry.callee());
+        let mut grants = plugin.approved().grant(permit, mode, tree.clone(), edition.registry.callee());
         if let Some(key) = &key {
             let claim = grants.transaction().claim(key.as_bytes(), &fingerprint(&request)).await;
             match claim.map_err(|failure| call::unserved(plugin.id(), failure))? {

@@ -36,7 +36,12 @@ pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -
             Ok(answer) => answer,
             Err(error) => {
                 witness::refusal(&app, &seen, &error);
-                problem::respond(&error, id).into()
+                let mut response = problem::respond(&error, id);
+                // A refusal by a version that will go says so as well.
+                if let Some(Target::Plugin(served)) = seen.route.as_ref().map(|route| &route.target) {
+                    served.announce(&mut response);
+                }
+                response.into()
             }
         }
     };
@@ -86,7 +91,15 @@ async fn straight(
     seen: &mut Seen,
 ) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
-    let (route, params) = app.router.find(parts.method.as_str(), parts.uri.path())?;
+    let edition = app.edition();
+    let found = edition.router.find(parts.method.as_str(), parts.uri.path());
+    let (route, params) = match found {
+        Err(Error::NotFound) => {
+            edition.registry.ensure_enabled(parts.uri.path())?;
+            return Err(Error::NotFound);
+        }
+        found => found?,
+    };
     seen.route = Some(Arc::clone(route));
     let actor = app.identity.actor(&parts.headers)?;
     seen.by = actor.by(id);
@@ -95,8 +108,12 @@ async fn straight(
     let request = Request { id, peer: seen.peer, by: seen.by, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
-        // The one box: a call's future is thousands of bytes, which each future around it would be as well, and hyper copies.
-        Target::Plugin(served) => Box::pin(forward::answer(app, served, permit, request)).await?,
+        Target::Plugin(served) => {
+            // The one box: a call's future is thousands of bytes, which each future around it would be as well, and hyper copies.
+            let mut response = Box::pin(forward::answer(app, &edition, served, permit, request)).await?;
+            served.announce(&mut response);
+            response
+        }
     };
     Ok(Answer { response, route: seen.route.take() })
 }

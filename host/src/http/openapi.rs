@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::policy::Rule,
     error::{Fault, Setup},
-    plugin::registry::Registry,
+    plugin::{manifest::Deprecation, registry::Registry},
 };
 
 /// The document, as served.
@@ -38,7 +38,8 @@ pub fn document(router: &Router, registry: &Registry) -> Setup<Bytes> {
     }
     let tags: Vec<Value> = registry
         .iter()
-        .map(|plugin| json!({"name": plugin.id(), "description": plugin.package.manifest.description}))
+        .map(|plugin| &plugin.package.manifest)
+        .map(|manifest| json!({"name": manifest.scope(), "description": manifest.description}))
         .collect();
     let document = json!({
         "openapi": "3.1.0",
@@ -72,9 +73,10 @@ fn operation(route: &Route) -> (Value, BTreeMap<String, Value>) {
 }
 
 fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, Value>) {
-    let id = served.plugin.id().as_str();
+    let manifest = &served.plugin.package.manifest;
+    let scope = manifest.scope();
     let content = &served.plugin.package.content;
-    let mut schemas = Schemas::new(id, &content.docs);
+    let mut schemas = Schemas::new(&scope, &content.docs);
     let mut parameters = Vec::new();
     let (mut takes, mut raw) = (None, false);
     for (source, parameter) in served.sources.iter().zip(&served.endpoint.params) {
@@ -109,8 +111,8 @@ fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, 
     let doc = content.docs.get(&served.endpoint.name).map_or("", String::as_str);
     let summary = doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.');
     let mut operation = json!({
-        "operationId": format!("{id}.{}", served.endpoint.name.replace('-', "_")),
-        "tags": [id],
+        "operationId": format!("{scope}.{}", served.endpoint.name.replace('-', "_")),
+        "tags": [scope],
         "summary": summary.lines().next().unwrap_or_default(),
         "parameters": parameters,
         "responses": {}
@@ -133,10 +135,27 @@ fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, 
         let content = json!({"application/json": {"schema": schemas.schema(shape), "example": example(shape)}});
         insert(&mut success, "content", content);
     }
+    if let Some(deprecation) = &manifest.deprecation {
+        insert(&mut operation, "deprecated", json!(true));
+        insert(&mut success, "headers", notice(deprecation));
+    }
     respond(&mut operation, &status.to_string(), success);
     secure(&mut operation, &route.rule);
     refuse(&mut operation, &route.rule, takes.is_some(), true);
     (operation, schemas.named)
+}
+
+/// The headers that announce the end of a version, with the values they have.
+fn notice(deprecation: &Deprecation) -> Value {
+    let described = |name: &str| match name {
+        "deprecation" => "Since when there is something better (RFC 9745).",
+        "sunset" => "When this will not be served any more (RFC 8594).",
+        _ => "What to do instead.",
+    };
+    let header = |(name, value): (&str, String)| {
+        (name.to_owned(), json!({"description": described(name), "schema": {"type": "string", "const": value}}))
+    };
+    Value::Object(deprecation.headers().into_iter().map(header).collect())
 }
 
 fn secure(operation: &mut Value, rule: &Rule) {

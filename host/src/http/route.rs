@@ -3,7 +3,9 @@
 pub mod admin;
 pub mod auth;
 pub mod docs;
+pub mod factor;
 pub mod health;
+pub mod letter;
 pub mod session;
 
 use axum::{
@@ -42,7 +44,7 @@ pub struct Action {
 /// Every route of the host.
 #[must_use]
 pub fn all(roles: &RoleTable) -> Vec<Route> {
-    let account = auth::routes().into_iter().chain(session::routes());
+    let account = auth::routes().into_iter().chain(session::routes()).chain(factor::routes()).chain(letter::routes());
     account.chain(admin::routes(roles)).chain(docs::routes()).collect()
 }
 

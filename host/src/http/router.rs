@@ -3,6 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, header::InvalidHeaderValue},
+};
+
 use crate::{
     access::policy::Rule,
     error::{Error, Fault, Setup},
@@ -10,7 +15,7 @@ use crate::{
     id::Denial,
     plugin::{
         contract::{Endpoint, Parameter},
-        manifest::{self, Method},
+        manifest::{self, Deprecation, Manifest, Method},
         registry::{Export, Plugin, Registry},
     },
 };
@@ -44,6 +49,15 @@ pub struct Served {
     pub route: manifest::Route,
     /// Where each parameter of the function comes from, in its order.
     pub sources: Vec<Source>,
+    /// Headers of every answer: that this version is deprecated, and until when it is served.
+    pub notice: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Served {
+    /// Adds the notice to an answer.
+    pub fn announce(&self, response: &mut Response<Body>) {
+        response.headers_mut().extend(self.notice.iter().cloned());
+    }
 }
 
 /// Where a parameter comes from.
@@ -131,10 +145,17 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     }
     let export = plugin.export(&contract.api_interface, &route.function);
     let export = export.ok_or_else(|| fault(format!("`{}` is not exported", route.function)))?;
-    let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources };
+    let notice = notice(manifest).map_err(|error| fault(error.to_string()))?;
+    let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources, notice };
     let denial = Denial::route(route.method.as_str(), &pattern);
     let (method, rule, target) = (route.method, route.rule(), Target::Plugin(Box::new(served)));
     Ok(Route { method, pattern, rule, denial, target, meters: Meters::default() })
+}
+
+/// RFC 9745 and RFC 8594.
+fn notice(manifest: &Manifest) -> Result<Vec<(HeaderName, HeaderValue)>, InvalidHeaderValue> {
+    let headers = manifest.deprecation.iter().flat_map(Deprecation::headers);
+    headers.map(|(name, value)| Ok((HeaderName::from_static(name), HeaderValue::from_str(&value)?))).collect()
 }
 
 fn source(param: &Parameter, in_path: &[&str]) -> Source {

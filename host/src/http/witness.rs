@@ -36,7 +36,7 @@ pub fn refusal(app: &App, seen: &Seen, error: &Error) {
             }
             Some(What::Denied { route: route(seen).into(), denial: Some(denial.clone()) })
         }
-        other => witness::fault(&app.registry, other),
+        other => witness::fault(&app.edition().registry, other),
     };
     what.into_iter().for_each(|what| app.audit.record(seen.by, what));
 }

@@ -1,8 +1,9 @@
 //! Accounts: opened, found, given roles.
 //!
-//! Registering tells whether an address is taken (409 `email_is_taken`): a client needs to know, and until addresses are
-//! verified by e-mail there is no other way to tell it. Logging in tells nothing: a wrong password and an unknown address
-//! get the same answer after the same work.
+//! Registering an address that is taken looks exactly like registering a new one, and costs the same; its owner gets a
+//! letter. Where addresses are verified (`identity.verify_email`) nobody can tell afterwards either: both cannot log in yet.
+//! Where they are not, an account works at once, and whoever registers and then cannot log in has learnt something: that is
+//! the price of the convenience, and an operator's choice.
 //!
 //! Every write is one statement, so that a request that goes away leaves no transaction open.
 
@@ -14,7 +15,7 @@ use serde::{Serialize, Serializer};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Identity, actor::Actor, email::Email, name, unavailable};
+use super::{Identity, actor::Actor, email::Email, name, session::Origin, throttle::Door, unavailable};
 use crate::{
     error::{Error, Unproven},
     id::{AccountId, Role},
@@ -60,22 +61,54 @@ macro_rules! columns {
 pub(super) use columns;
 
 impl Identity {
-    /// Makes an account with the roles of a newcomer.
+    /// Makes an account with the roles of a newcomer. The answer to an address that is taken looks the same; its owner is
+    /// told by letter.
     ///
     /// # Errors
-    /// 422 for an address, name or password that will not do; 409 `email_is_taken`.
-    pub async fn register(&self, new: NewAccount) -> Result<Account, Error> {
-        self.create(new, &self.0.policy.newcomer).await
+    /// 422 for an address, name or password that will not do; 429.
+    pub async fn register(&self, new: NewAccount, from: impl Into<Origin>) -> Result<Account, Error> {
+        let email = Email::read(&new.email)?;
+        name::ensure_name(&new.name)?;
+        self.0.throttle.charge(Door::Mail, email.folded().as_bytes(), from.into().source).await?;
+        let password_hash = self.0.passwords.choose(new.password, vec![new.email, new.name.clone()]).await?;
+        let ticket = self.welcome(&email)?;
+        let warning = self.notice(
+            email.as_str(),
+            "Somebody tried to open an account with your address",
+            "You have an account with this address already; nothing was changed. Log in, or set a new password.",
+        )?;
+        let (id, roles) = (AccountId::fresh(), self.0.policy.newcomer.clone());
+        sqlx::query("select dinehub.register($1, $2, $3, $4, $5, $6, to_timestamp($7), $8, $9)")
+            .bind(id.0)
+            .bind(email.as_str())
+            .bind(&new.name)
+            .bind(password_hash)
+            .bind(names(&roles))
+            .bind(ticket.hash)
+            .bind(ticket.until_s)
+            .bind(ticket.letter)
+            .bind(warning)
+            .execute(&self.0.pool)
+            .await
+            .map_err(unavailable)?;
+        let created_at = Timestamp::from_second(i64::try_from(self.0.policy.clock.now_s()).map_err(Error::internal)?);
+        let created_at = created_at.map_err(Error::internal)?;
+        Ok(Account { id, email: email.as_str().to_owned(), name: new.name, roles, created_at })
     }
 
-    /// Makes an account with given roles: for operators. Whether a role exists is for access to say.
+    /// Makes an account with given roles, whose address nobody needs to verify: for operators. Whether a role exists is for
+    /// access to say.
+    ///
+    /// # Errors
+    /// 422; 409 `email_is_taken`.
     pub async fn create(&self, new: NewAccount, roles: &[Role]) -> Result<Account, Error> {
         let email = Email::read(&new.email)?;
         name::ensure_name(&new.name)?;
         let context = vec![new.email, new.name.clone()];
         let password_hash = self.0.passwords.choose(new.password, context).await?;
         let row: Row = sqlx::query_as(concat!(
-            "insert into dinehub.account (id, email, name, password_hash, roles) values ($1, $2, $3, $4, $5) returning ",
+            "insert into dinehub.account (id, email, name, password_hash, roles, verified_at)
+             values ($1, $2, $3, $4, $5, now()) returning ",
             columns!()
         ))
         .bind(AccountId::fresh().0)

@@ -9,7 +9,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{
     Identity,
-    token::{IdHash, Kind, Verified},
+    token::{Assurance, IdHash, Kind, Verified},
 };
 use crate::{
     audit::event::{By, Who as Party},
@@ -107,6 +107,12 @@ impl Actor {
     #[must_use]
     pub fn token(&self) -> Option<IdHash> {
         self.verified().map(|verified| IdHash::of(verified.token.0))
+    }
+
+    /// How it proved itself; nobody and the host did by a password at most.
+    #[must_use]
+    pub fn assurance(&self) -> Assurance {
+        self.verified().map_or(Assurance::Pwd, |verified| verified.holder.assurance)
     }
 
     /// The session, unless it is nobody or the host.

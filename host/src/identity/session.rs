@@ -4,7 +4,7 @@
 //! this node before the answer and on every other soon after. What ends *all* tokens of an account (another password, other
 //! roles, …) raises the account's epoch instead, which no token of the same second can slip past.
 //!
-//! When a session was last used is known to the minute: a request notes it in memory ([`Uses`]), and once a minute each
+//! When a session was last used is known to the minute: a request notes it in memory, and once a minute each
 //! node writes down what it noted. What was noted in a node's last minute may be lost with it.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Attempts to log in are slowed down, never stopped for good.
+//! Attempts to log in, and to give a second factor's code, are slowed down, never stopped for good.
 //!
 //! Counted in PostgreSQL, so that all nodes count together and a restart forgets nothing: per source, per account, and
 //! per pair of both. Each attempt is charged before its password is looked at. The first few are free; then each one
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use aws_lc_rs::digest;
 use sqlx::PgPool;
 
-use super::{email::Email, unavailable};
+use super::unavailable;
 use crate::error::Error;
 
 /// How attempts are slowed down.
@@ -37,11 +37,54 @@ impl Default for Waits {
     }
 }
 
+/// What is tried; each is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A password, for an address.
+    Password,
+    /// A second factor's code, for an account.
+    Factor,
+    /// A letter, to an address.
+    Mail,
+}
+
+/// How attempts at each door are slowed down.
+#[derive(Clone, Copy, Debug)]
+pub struct Doors {
+    pub password: Waits,
+    pub factor: Waits,
+    pub mail: Waits,
+}
+
+impl Default for Doors {
+    /// Whoever is at the second door has the password already, and a code has six digits, three of them right at a time:
+    /// four tries an hour leave a chance of one in three thousand a day.
+    fn default() -> Self {
+        let patient = Waits {
+            pair_free: 5,
+            account_free: 10,
+            base_ms: 1_000,
+            cap_ms: 900_000,
+            decay_ms: 900_000,
+            ..Waits::default()
+        };
+        let rare = Waits {
+            source_free: 60,
+            pair_free: 5,
+            account_free: 5,
+            base_ms: 60_000,
+            cap_ms: 3_600_000,
+            decay_ms: 600_000,
+        };
+        Self { password: Waits::default(), factor: patient, mail: rare }
+    }
+}
+
 /// Counts attempts.
 #[derive(Clone)]
 pub struct Throttle {
     pool: PgPool,
-    waits: Waits,
+    doors: Doors,
 }
 
 /// One attempt that was charged.
@@ -54,21 +97,22 @@ pub struct Attempt {
 impl Throttle {
     /// Counts in the database behind `pool`.
     #[must_use]
-    pub fn new(pool: PgPool, waits: Waits) -> Self {
-        Self { pool, waits }
+    pub fn new(pool: PgPool, doors: Doors) -> Self {
+        Self { pool, doors }
     }
 
-    /// Charges an attempt on an account from a source; 429 when it has to wait.
-    pub async fn charge(&self, email: &Email, source: IpAddr) -> Result<Attempt, Error> {
-        let (source, account) = (network(source), email.folded());
-        let attempt = Attempt {
-            keys: [
-                key("source", &[&source]),
-                key("pair", &[&source, account.as_bytes()]),
-                key("account", &[account.as_bytes()]),
-            ],
+    /// Charges an attempt on an account, by whatever it is named at this door, from a source; 429 when it has to wait.
+    pub async fn charge(&self, door: Door, account: &[u8], source: IpAddr) -> Result<Attempt, Error> {
+        let source = network(source);
+        let ([by_source, by_pair, by_account], waits) = match door {
+            Door::Password => (["source", "pair", "account"], self.doors.password),
+            Door::Mail => (["mail source", "mail pair", "mail account"], self.doors.mail),
+            Door::Factor => (["factor source", "factor pair", "factor account"], self.doors.factor),
         };
-        let Waits { source_free, pair_free, account_free, base_ms, cap_ms, decay_ms } = self.waits;
+        let attempt = Attempt {
+            keys: [key(by_source, &[&source]), key(by_pair, &[&source, account]), key(by_account, &[account])],
+        };
+        let Waits { source_free, pair_free, account_free, base_ms, cap_ms, decay_ms } = waits;
         let wait_ms: i32 = sqlx::query_scalar("select dinehub.attempt($1, $2, $3, $4, $5)")
             .bind(attempt.keys.map(|key| key.to_vec()).to_vec())
             .bind(vec![source_free, pair_free, account_free])
@@ -85,7 +129,7 @@ impl Throttle {
         }
     }
 
-    /// The password was right: gives the charge back and remembers the source.
+    /// What was tried was right: gives the charge back and remembers the source.
     pub async fn forgive(&self, attempt: &Attempt) -> Result<(), Error> {
         sqlx::query("select dinehub.attempt_was_good($1)")
             .bind(attempt.keys.map(|key| key.to_vec()).to_vec())

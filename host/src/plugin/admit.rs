@@ -11,7 +11,7 @@ use super::{
     bind,
     contract::{self, Contract, Interface, kebab},
     engine::Engine,
-    manifest::Manifest,
+    manifest::{Manifest, Series, is_newest},
     package::Package,
 };
 use crate::{
@@ -33,6 +33,9 @@ pub struct Candidate {
     pub package: Package,
     pub contract: Contract,
 }
+
+/// What other plugins offer, by the series that offers it.
+pub type Contracts = BTreeMap<Series, Contract>;
 
 /// What one import is, once it was found to be granted.
 #[derive(Clone, Debug)]
@@ -84,8 +87,14 @@ impl Candidate {
         &self.package.manifest.id
     }
 
+    /// Its id and major version: what may be served once.
+    #[must_use]
+    pub fn series(&self) -> Series {
+        self.package.manifest.series()
+    }
+
     /// Every import with what grants it; the first that nothing grants refuses the plugin.
-    pub fn imports(&self, others: &BTreeMap<PluginId, Contract>) -> Setup<BTreeMap<String, Import>> {
+    pub fn imports(&self, others: &Contracts) -> Setup<BTreeMap<String, Import>> {
         let own = match self.package.content.wit.as_str() {
             // A plugin without statements has no handles.
             "" => BTreeMap::new(),
@@ -103,13 +112,7 @@ impl Candidate {
         Ok(granted)
     }
 
-    fn import(
-        &self,
-        name: &str,
-        wanted: &Interface,
-        known: &Known,
-        others: &BTreeMap<PluginId, Contract>,
-    ) -> Setup<Import> {
+    fn import(&self, name: &str, wanted: &Interface, known: &Known, others: &Contracts) -> Setup<Import> {
         let refused = |what: String| Fault::new(format!("{}: import `{name}`", self.id()), what);
         let data = format!("dinehub:{}-data/", kebab(self.id().as_str()));
         if let Some(handle) = name.strip_prefix(&data) {
@@ -128,10 +131,13 @@ impl Candidate {
             return Ok(Import::Declared(handle.clone()));
         }
         if self.contract.events.published.contains_key(name) {
-            let told = others.iter().filter(|(_, other)| other.events.subscribed.contains_key(name));
-            return Ok(Import::Event { subscribers: told.map(|(id, _)| id.clone()).collect() });
+            let is_told = |(series, other): &(&Series, &Contract)| {
+                is_newest(series, others) && other.events.subscribed.contains_key(name)
+            };
+            let told = others.iter().filter(is_told);
+            return Ok(Import::Event { subscribers: told.map(|((id, _), _)| id.clone()).collect() });
         }
-        for (id, other) in others.iter().filter(|(id, _)| *id != self.id()) {
+        for ((id, _), other) in others.iter().filter(|((id, _), _)| id != self.id()) {
             let is_theirs = name.starts_with(&format!("dinehub:{}/", kebab(id.as_str())));
             let offered = other.offers().find(|(offer, _)| *offer == name);
             if is_theirs && let Some((_, offered)) = offered {
@@ -147,7 +153,7 @@ impl Candidate {
     }
 
     /// Whether somebody publishes what this plugin subscribes to, with exactly the functions that it has for it.
-    fn ensure_published(&self, name: &str, others: &BTreeMap<PluginId, Contract>) -> Setup<()> {
+    fn ensure_published(&self, name: &str, others: &Contracts) -> Setup<()> {
         let refused = |what: String| Fault::new(format!("{}: subscribes to `{name}`", self.id()), what);
         let publisher = others.values().find(|other| other.events.published.contains_key(name));
         let published = publisher.and_then(|other| other.imports.get(name)).ok_or_else(|| {
@@ -164,7 +170,7 @@ impl Candidate {
         let mut lines = Vec::new();
         let manifest = &self.package.manifest;
         for (name, spec) in &manifest.events {
-            let interface = manifest.event_interface(name, spec);
+            let interface = manifest.event_interface(name, spec, self.contract.version());
             if spec.publish {
                 let order = spec.key.as_ref().map(|key| format!(", in the order of each {key}")).unwrap_or_default();
                 lines.push(format!("publish {interface}{order}"));
@@ -179,14 +185,14 @@ impl Candidate {
         lines
     }
 
-    /// Compiles the component and links exactly what was granted.
+    /// Links exactly what was granted to the compiled component.
     pub fn link(
         &self,
         engine: &Engine,
+        component: &Component,
         imports: &BTreeMap<String, Import>,
     ) -> Setup<wasmtime::component::InstancePre<Grants>> {
         let fault = |error: wasmtime::Error| Fault::new(self.id().as_str(), format!("{error:#}"));
-        let component = Component::from_binary(engine.wasmtime(), &self.package.bytes).map_err(fault)?;
         let mut linker = Linker::<Grants>::new(engine.wasmtime());
         for (name, import) in imports {
             match import {
@@ -205,7 +211,7 @@ impl Candidate {
                 Import::Plugin { id, functions } => capability::call::link(&mut linker, id, name, functions)?,
             }
         }
-        linker.instantiate_pre(&component).map_err(fault)
+        linker.instantiate_pre(component).map_err(fault)
     }
 }
 

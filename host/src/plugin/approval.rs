@@ -14,14 +14,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    admit::{Candidate, Import},
-    contract::Contract,
+    admit::{Candidate, Contracts, Import},
     lock::{Approval, Block, Lock, Sign, compare},
     package::Package,
 };
 use crate::{
     error::{Fault, Setup},
-    id::{Denial, PluginId},
+    id::Denial,
 };
 
 /// `plugins/reviewers.toml`: the keys that count.
@@ -182,8 +181,8 @@ pub fn asked(candidates: &[Candidate]) -> Setup<Vec<Block>> {
     candidates.iter().map(|candidate| Ok(Block::of(candidate, &candidate.imports(&contracts)?))).collect()
 }
 
-fn contracts(candidates: &[Candidate]) -> BTreeMap<PluginId, Contract> {
-    candidates.iter().map(|candidate| (candidate.id().clone(), candidate.contract.clone())).collect()
+fn contracts<'c>(candidates: impl IntoIterator<Item = &'c Candidate>) -> Contracts {
+    candidates.into_iter().map(|candidate| (candidate.series(), candidate.contract.clone())).collect()
 }
 
 impl Book {
@@ -192,15 +191,33 @@ impl Book {
         let candidates = packages.into_iter().map(Candidate::read).collect::<Setup<Vec<_>>>()?;
         let contracts = contracts(&candidates);
         let mut seen = BTreeSet::new();
-        if let Some(twice) = candidates.iter().find(|candidate| !seen.insert(candidate.id().clone())) {
-            return Err(Fault::new(twice.id().as_str(), "is installed twice").fix("remove one of the two artefacts"));
+        if let Some(twice) = candidates.iter().find(|candidate| !seen.insert(candidate.series())) {
+            let major = twice.package.manifest.version.major;
+            return Err(Fault::new(twice.id().as_str(), format!("is installed twice in version {major}"))
+                .fix("remove one of the two artefacts: side by side are only different major versions"));
         }
-        let admit = |candidate: Candidate| {
-            let imports = candidate.imports(&contracts)?;
-            let generation = self.ensure_approved(&Block::of(&candidate, &imports))?;
-            Ok(Admission { candidate, imports, generation })
-        };
-        candidates.into_iter().map(admit).collect()
+        candidates.into_iter().map(|candidate| self.admit_one(candidate, &contracts)).collect()
+    }
+
+    /// One that is held ready beside those that are `serving`: it could take the place of one of them.
+    pub fn admit_beside(&self, package: Package, serving: &[Admission]) -> Setup<Admission> {
+        let candidate = Candidate::read(package)?;
+        let mut contracts = contracts(serving.iter().map(Admission::candidate));
+        contracts.insert(candidate.series(), candidate.contract.clone());
+        self.admit_one(candidate, &contracts)
+    }
+
+    fn admit_one(&self, candidate: Candidate, contracts: &Contracts) -> Setup<Admission> {
+        let imports = candidate.imports(contracts)?;
+        let generation = self.ensure_approved(&Block::of(&candidate, &imports))?;
+        Ok(Admission { candidate, imports, generation })
+    }
+
+    /// Whether the lock names this very artefact; what it asks is not looked at.
+    #[must_use]
+    pub fn names(&self, package: &Package) -> bool {
+        let block = self.lock.find(&package.manifest.id);
+        block.is_some_and(|block| block.parts().any(|part| part.digest == package.digest))
     }
 
     /// Whether what is asked is what was approved; the generation of the approval.
@@ -208,15 +225,16 @@ impl Book {
         let id = &asked.id;
         let refused = |what: String| Fault::new(id.as_str(), what);
         let review = format!("dinehub grants diff {id}, then dinehub grants approve {id} --reviewer NAME --key FILE");
-        let Some(approved) = self.lock.find(id) else {
+        let Some(whole) = self.lock.find(id) else {
             return Err(refused("is not approved: grants.lock has no block for it".to_owned()).fix(review));
         };
-        self.ensure_signed(approved)?;
+        self.ensure_signed(whole)?;
+        let approved = whole.part(asked);
         if asked.version < approved.version {
             let what = format!("is version {}, older than the approved {}", asked.version, approved.version);
             return Err(refused(what).fix(review));
         }
-        let changes = compare(Some(approved), Some(asked));
+        let changes = compare(Some(&approved), Some(asked));
         let grown: Vec<_> = changes.iter().filter(|change| change.sign == Sign::Grown).collect();
         if let Some(first) = grown.first() {
             let more = match grown.len() {
@@ -248,7 +266,7 @@ impl Book {
                 return Err(Fault::new(place(approval), "is by nobody whose key is in reviewers.toml")
                     .fix("a reviewer in that list must approve it"));
             };
-            if block.authors.contains(&approval.reviewer) {
+            if block.parts().any(|part| part.authors.contains(&approval.reviewer)) {
                 return Err(
                     Fault::new(place(approval), "is by one of its authors").fix("somebody else must approve it")
                 );

@@ -44,10 +44,10 @@ impl Workshop {
         Ok(folders)
     }
 
-    /// Where the artefact of `id` is.
+    /// Where a plugin's artefact is: `ordering.wasm`, and of its second major version `ordering_v2.wasm`.
     #[must_use]
-    pub fn artefact(&self, id: &str) -> PathBuf {
-        self.output.join(format!("{id}.wasm"))
+    pub fn artefact(&self, manifest: &Manifest) -> PathBuf {
+        self.output.join(format!("{}.wasm", crate_of(manifest)))
     }
 }
 
@@ -80,11 +80,16 @@ pub async fn build_all(workshop: &Workshop, scratch: &Target, told: impl Fn(&str
         .iter()
         .map(|folder| {
             let (manifest, _) = read_manifest(folder)?;
-            let path = workshop.artefact(manifest.id.as_str());
+            let path = workshop.artefact(&manifest);
             let place = path.display().to_string();
             Package::open(&place, fs::read(&path).map_err(Fault::at(&place))?)
         })
         .collect()
+}
+
+/// What its crate is called: two major versions of one plugin are two crates.
+fn crate_of(manifest: &Manifest) -> String {
+    manifest.scope().replace('.', "_")
 }
 
 /// The manifest of a plugin's folder, read and as text.
@@ -111,10 +116,10 @@ fn docs(folder: &Path, manifest: &Manifest) -> Setup<BTreeMap<String, String>> {
     let mut resolve = wit_parser::Resolve::default();
     resolve.push_dir(&wit).map_err(|error| Fault::new(&place, format!("{error:#}")))?;
     let mut docs = BTreeMap::new();
-    let package = format!("dinehub:{}@{}", contract::kebab(manifest.id.as_str()), manifest.version);
+    let package = format!("dinehub:{}@{}.", contract::kebab(manifest.id.as_str()), manifest.version.major);
     for (_, interface) in &resolve.interfaces {
         let owner = interface.package.and_then(|id| resolve.packages.get(id)).map(|package| package.name.to_string());
-        if interface.name.as_deref() != Some("api") || owner.as_deref() != Some(&package) {
+        if interface.name.as_deref() != Some("api") || !owner.is_some_and(|name| name.starts_with(&package)) {
             continue;
         }
         for (name, function) in &interface.functions {
@@ -190,7 +195,7 @@ fn ensure_target(source: &Path) -> Setup<()> {
 
 fn assemble(workshop: &Workshop, folder: &Path, manifest: &str, content: &Content) -> Setup<()> {
     let (parsed, _) = read_manifest(folder)?;
-    let id = parsed.id.as_str();
+    let id = crate_of(&parsed);
     let core = workshop.output.join(TARGET).join("release").join(format!("{id}.wasm"));
     let place = core.display().to_string();
     let module = fs::read(&core).map_err(|error| {
@@ -201,7 +206,7 @@ fn assemble(workshop: &Workshop, folder: &Path, manifest: &str, content: &Conten
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| Fault::new(&place, format!("is not a component's core: {error:#}")))?;
     let sealed = package::seal(&component, manifest, content)?;
-    let path = workshop.artefact(id);
+    let path = workshop.artefact(&parsed);
     // Readers see the old artefact or the new one, never half of one.
     let fresh = path.with_extension("wasm.new");
     let place = path.display().to_string();

@@ -165,7 +165,7 @@ pub fn unserved(plugin: &PluginId, failure: Failure) -> Error {
 impl Callee for Registry {
     fn call(&self, nested: Nested) -> BoxFuture<'_, Result<Option<Val>, Error>> {
         Box::pin(async move {
-            let plugin = self.find(&nested.plugin).ok_or_else(|| Error::internal("a linked plugin is gone"))?;
+            let plugin = self.find(&nested.plugin, &nested.interface)?;
             let export = plugin.export(&nested.interface, &nested.function);
             let export = export.ok_or_else(|| Error::internal("a linked function is gone"))?;
             read_only(plugin, &export, nested).await

@@ -4,8 +4,11 @@
 //! `@1.0.0`. So admission compares **exact names and whole signatures** itself: every imported function is written out as
 //! one line of text in which each named type is spelled down to its primitives, and the lines must be equal.
 
+mod bound;
+
 use std::collections::BTreeMap;
 
+use semver::Version;
 use wit_component::DecodedWasm;
 use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
 
@@ -56,18 +59,26 @@ pub struct Parameter {
 /// Decodes `component` and shapes its `api` under the manifest's constraints.
 pub fn read(manifest: &Manifest, component: &[u8]) -> Setup<Contract> {
     let place = manifest.id.as_str();
-    let (resolve, world) = match wit_component::decode(component) {
+    bound::ensure_few_types(place, component)?;
+    let (resolve, world) = match bound::with_room(place, || wit_component::decode(component))? {
         Ok(DecodedWasm::Component(resolve, world)) => (resolve, world),
         Ok(DecodedWasm::WitPackage(..)) => return Err(Fault::new(place, "is a WIT package, not a component")),
         Err(error) => return Err(Fault::new(place, format!("is no component: {error:#}"))),
     };
+    bound::ensure_short(place, &resolve)?;
     let reader = Reader { resolve: &resolve, place };
     let (imports, exports) = reader.interfaces(world)?;
-    let suffix = format!("dinehub:{}/api@{}", kebab(place), manifest.version);
-    let Some(api) = reader.exported(world, &suffix) else {
+    let prefix = format!("dinehub:{}/api@", kebab(place));
+    let is_ours = |name: &str| {
+        let version: Option<Version> = name.strip_prefix(&prefix).and_then(|text| text.parse().ok());
+        version.is_some_and(|version| version.major == manifest.version.major && version <= manifest.version)
+    };
+    let Some((api_interface, api)) = reader.exported(world, is_ours) else {
         let found = exports.keys().cloned().collect::<Vec<_>>().join(", ");
-        return Err(Fault::new(place, format!("exports no `{suffix}` (exports: {found})"))
-            .fix("the WIT package must be named `dinehub:<id>@<version of plugin.toml>` and its world `export api;`"));
+        return Err(Fault::new(place, format!("exports no `{prefix}{}` (exports: {found})", manifest.version)).fix(
+            "the WIT package must be named `dinehub:<id>@<version>`, of plugin.toml's major version and not newer than \
+             it, and its world must `export api;`",
+        ));
     };
     let mut shaper = Shaper::new(&resolve, &manifest.constraints);
     let mut endpoints = BTreeMap::new();
@@ -77,12 +88,19 @@ pub fn read(manifest: &Manifest, component: &[u8]) -> Setup<Contract> {
     }
     shaper.ensure_all_used().map_err(|fault| fault.within(place))?;
     let world = resolve.worlds.get(world).ok_or_else(|| Fault::new(place, "has no world"))?;
-    let events = Events::read(&resolve, world, manifest)?;
-    let schedules_interface = format!("dinehub:{}/schedules@{}", kebab(place), manifest.version);
-    Ok(Contract { api: endpoints, api_interface: suffix, imports, exports, events, schedules_interface })
+    let version = api_interface.rsplit('@').next().unwrap_or_default();
+    let events = Events::read(&resolve, world, manifest, version)?;
+    let schedules_interface = format!("dinehub:{}/schedules@{version}", kebab(place));
+    Ok(Contract { api: endpoints, api_interface, imports, exports, events, schedules_interface })
 }
 
 impl Contract {
+    /// The version of the plugin's own WIT package.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        self.api_interface.rsplit('@').next().unwrap_or_default()
+    }
+
     /// The interfaces that other plugins may call: not `api`, nor what only the host calls.
     pub fn offers(&self) -> impl Iterator<Item = (&String, &Interface)> {
         let is_hosts = |name: &String| {
@@ -150,9 +168,11 @@ impl Reader<'_> {
         Ok((imports, exports))
     }
 
-    fn exported(&self, world: WorldId, name: &str) -> Option<InterfaceId> {
+    fn exported(&self, world: WorldId, is_wanted: impl Fn(&str) -> bool) -> Option<(String, InterfaceId)> {
         self.resolve.worlds.get(world)?.exports.iter().find_map(|(key, item)| match item {
-            WorldItem::Interface { id, .. } if self.resolve.name_world_key(key) == name => Some(*id),
+            WorldItem::Interface { id, .. } => {
+                Some((self.resolve.name_world_key(key), *id)).filter(|(name, _)| is_wanted(name))
+            }
             _ => None,
         })
     }

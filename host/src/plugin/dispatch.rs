@@ -70,7 +70,7 @@ impl Office {
 
     /// Starts a task for each subscriber, and one that wakes them.
     pub fn deliver(&self, tasks: &mut JoinSet<()>) {
-        let subscribers = self.registry.iter().filter(|plugin| !plugin.contract.events.subscribed.is_empty());
+        let subscribers = self.registry.newest().filter(|plugin| !plugin.contract.events.subscribed.is_empty());
         let woken: Vec<_> = subscribers.map(|plugin| (Arc::clone(plugin), Arc::new(Notify::new()))).collect();
         if woken.is_empty() {
             return;

@@ -52,10 +52,10 @@ struct Key {
 
 impl Events {
     /// Those that the manifest declares and the component's world has.
-    pub(super) fn read(resolve: &Resolve, world: &World, manifest: &Manifest) -> Setup<Self> {
+    pub(super) fn read(resolve: &Resolve, world: &World, manifest: &Manifest, version: &str) -> Setup<Self> {
         let mut events = Self::default();
         for (name, spec) in &manifest.events {
-            let interface = manifest.event_interface(name, spec);
+            let interface = manifest.event_interface(name, spec, version);
             let place = format!("{}: [event.{name}]", manifest.id);
             let (verb, items, all) = match spec.publish {
                 true => ("import", &world.imports, &mut events.published),

@@ -4,6 +4,8 @@
 //! thing a plugin can do: `column: update ordering.customer_order.state`. Blocks are compared line by line, and a line
 //! that nobody approved is what a host refuses by.
 
+mod kept;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -13,6 +15,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub use self::kept::Kept;
 use super::{
     admit::{Candidate, Import},
     package::Package,
@@ -53,6 +56,9 @@ pub struct Block {
     /// Who wrote it: none of them may approve it.
     pub authors: BTreeSet<String>,
     pub grants: BTreeMap<Kind, BTreeSet<String>>,
+    /// Older artefacts that stay approved, until the next approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
     /// Signatures of everything above.
     #[serde(default, rename = "approval", skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Approval>,
@@ -172,6 +178,7 @@ impl Block {
             digest: digest.clone(),
             authors: manifest.authors.clone(),
             grants,
+            kept: Vec::new(),
             approvals: Vec::new(),
         }
     }

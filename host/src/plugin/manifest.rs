@@ -1,10 +1,15 @@
 //! `plugin.toml`: what a plugin asks to be called, which functions answer which paths, and within what bounds.
 
+mod deprecation;
+
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     str::FromStr,
 };
 
+pub use self::deprecation::Deprecation;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +33,8 @@ pub struct Manifest {
     /// Who wrote it, by the names of `reviewers.toml`: none of them may approve it.
     #[serde(default)]
     pub authors: BTreeSet<String>,
+    /// Says that this version will go, and when.
+    pub deprecation: Option<Deprecation>,
     #[serde(default)]
     pub limits: Limits,
     /// Secrets it uses without seeing them, by name.
@@ -54,6 +61,9 @@ pub struct Manifest {
     #[serde(default, rename = "conflict")]
     pub conflicts: BTreeMap<String, String>,
 }
+
+/// A plugin's versions of one major number: one of them is served at a time, beside those of other major numbers.
+pub type Series = (PluginId, u64);
 
 /// When the host calls a function that takes and gives nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +161,9 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| Fault::new(place, error.to_string()))?;
         manifest.limits.ensure_within_host().map_err(|fault| fault.within(place))?;
         manifest.declared().ensure_sound().map_err(|fault| fault.within(place))?;
+        if let Some(deprecation) = &manifest.deprecation {
+            deprecation.ensure_sound().map_err(|fault| fault.within(place))?;
+        }
         for (name, spec) in &manifest.events {
             spec.ensure_sound(name).map_err(|fault| fault.within(place))?;
         }
@@ -177,11 +190,27 @@ impl Manifest {
         Declared { secrets: self.secrets.clone(), files: self.files.clone(), hosts: self.hosts.clone() }
     }
 
-    /// The exact name of the interface that an `[event.<name>]` is about.
+    /// Its id and major version: what may be served once.
     #[must_use]
-    pub fn event_interface(&self, name: &str, spec: &event::Spec) -> String {
+    pub fn series(&self) -> Series {
+        (self.id.clone(), self.version.major)
+    }
+
+    /// What its operations and types are called in the API's description: its id, and in all but its first major version
+    /// that too, so that a new version changes no name of an older one.
+    #[must_use]
+    pub fn scope(&self) -> Cow<'_, str> {
+        match self.version.major {
+            1 => self.id.as_str().into(),
+            major => format!("{}.v{major}", self.id).into(),
+        }
+    }
+
+    /// The exact name of the interface that an `[event.<name>]` is about; `version` is that of the plugin's own contract.
+    #[must_use]
+    pub fn event_interface(&self, name: &str, spec: &event::Spec, version: &str) -> String {
         let kebab = |name: &str| name.replace('_', "-");
-        let own = || format!("dinehub:{}/{}@{}", kebab(self.id.as_str()), kebab(name), self.version);
+        let own = || format!("dinehub:{}/{}@{version}", kebab(self.id.as_str()), kebab(name));
         spec.subscribe.clone().unwrap_or_else(own)
     }
 
@@ -194,8 +223,21 @@ impl Manifest {
     /// The path prefix of every route: `/api/v1/ordering`.
     #[must_use]
     pub fn prefix(&self) -> String {
-        format!("/api/v{}/{}", self.version.major, self.id)
+        prefix(&self.series())
     }
+}
+
+/// The path prefix of a series' routes.
+#[must_use]
+pub fn prefix((id, major): &Series) -> String {
+    format!("/api/v{major}/{id}")
+}
+
+/// Whether no newer series of the same plugin is among `all`: the host itself calls the newest alone.
+#[must_use]
+pub fn is_newest<T>(series: &Series, all: &BTreeMap<Series, T>) -> bool {
+    let end = (series.0.clone(), u64::MAX);
+    all.range((Bound::Excluded(series.clone()), Bound::Included(end))).next().is_none()
 }
 
 impl Route {

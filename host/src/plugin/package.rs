@@ -16,6 +16,20 @@ use crate::{
 
 /// No artefact may be larger, in bytes.
 pub const BYTES_MAX: usize = 24 << 20;
+/// Its own two sections, in bytes; looked at before anything in them is read.
+pub const MANIFEST_BYTES_MAX: usize = 64 << 10;
+pub const CONTENT_BYTES_MAX: usize = 4 << 20;
+/// Every other outermost custom section together, in bytes, and how many there may be.
+pub const CUSTOM_BYTES_MAX: usize = 1 << 20;
+pub const CUSTOM_MAX: usize = 64;
+/// The text of the handles' WIT, of one statement and of one migration, in bytes.
+pub const WIT_BYTES_MAX: usize = 256 << 10;
+pub const STATEMENT_BYTES_MAX: usize = 32 << 10;
+pub const MIGRATION_BYTES_MAX: usize = 256 << 10;
+/// How many there may be of each.
+pub const STATEMENTS_MAX: usize = 500;
+pub const MIGRATIONS_MAX: usize = 500;
+pub const ROUTES_MAX: usize = 500;
 
 const MANIFEST: &str = "dinehub:manifest";
 const CONTENT: &str = "dinehub:content";
@@ -70,18 +84,44 @@ impl Package {
                 Fault::new(place, format!("has no section `{name}`")).fix("build it with `dinehub plugin build`")
             })
         };
-        let manifest = std::str::from_utf8(section(MANIFEST)?).map_err(Fault::at(place))?;
+        let (manifest, content) = (section(MANIFEST)?, section(CONTENT)?);
+        within(place, format!("section `{MANIFEST}`"), manifest.len(), MANIFEST_BYTES_MAX, "bytes")?;
+        within(place, format!("section `{CONTENT}`"), content.len(), CONTENT_BYTES_MAX, "bytes")?;
+        let manifest = std::str::from_utf8(manifest).map_err(Fault::at(place))?;
         let manifest = Manifest::parse(&format!("{place}: plugin.toml"), manifest)?;
-        let content = serde_json::from_slice(section(CONTENT)?).map_err(Fault::at(format!("{place}: {CONTENT}")))?;
+        within(place, "plugin.toml".to_owned(), manifest.routes.len(), ROUTES_MAX, "routes")?;
+        let content = serde_json::from_slice(content).map_err(Fault::at(format!("{place}: {CONTENT}")))?;
+        ensure_small(place, &content)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         Ok(Self { manifest, content, digest, bytes })
     }
 }
 
+fn within(place: &str, what: String, found: usize, max: usize, unit: &str) -> Setup<()> {
+    if found <= max {
+        return Ok(());
+    }
+    Err(Fault::new(format!("{place}: {what}"), format!("has {found} {unit}; at most {max} are read")))
+}
+
+/// Before a word of it is parsed as WIT or SQL.
+fn ensure_small(place: &str, content: &Content) -> Setup<()> {
+    within(place, "WIT of its handles".to_owned(), content.wit.len(), WIT_BYTES_MAX, "bytes")?;
+    within(place, "queries/".to_owned(), content.statements.len(), STATEMENTS_MAX, "statements")?;
+    within(place, "migrations/".to_owned(), content.migrations.len(), MIGRATIONS_MAX, "files")?;
+    for Statement { handle, name, text, .. } in &content.statements {
+        within(place, format!("statement {handle}/{name}"), text.len(), STATEMENT_BYTES_MAX, "bytes")?;
+    }
+    for Migration { name, text } in &content.migrations {
+        within(place, format!("migrations/{name}"), text.len(), MIGRATION_BYTES_MAX, "bytes")?;
+    }
+    Ok(())
+}
+
 /// The outermost custom sections; one of ours that appears twice could mean two things.
 fn sections<'b>(place: &str, bytes: &'b [u8]) -> Setup<BTreeMap<String, &'b [u8]>> {
     let mut found = BTreeMap::new();
-    let mut depth = 0_u32;
+    let (mut depth, mut others, mut others_bytes) = (0_u32, 0, 0);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(|error| Fault::new(place, format!("is no component: {error}")))? {
             Payload::Version { encoding: wasmparser::Encoding::Module, .. } if depth == 0 => {
@@ -91,12 +131,17 @@ fn sections<'b>(place: &str, bytes: &'b [u8]) -> Setup<BTreeMap<String, &'b [u8]
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section)
-                if depth == 0
-                    && section.name().starts_with("dinehub:")
-                    && found.insert(section.name().to_owned(), section.data()).is_some() =>
-            {
-                return Err(Fault::new(place, format!("has section `{}` twice", section.name())));
+            Payload::CustomSection(section) if depth == 0 => {
+                let is_ours = section.name().starts_with("dinehub:");
+                if is_ours && found.insert(section.name().to_owned(), section.data()).is_some() {
+                    return Err(Fault::new(place, format!("has section `{}` twice", section.name())));
+                }
+                if !is_ours {
+                    others += 1;
+                    others_bytes += section.name().len() + section.data().len();
+                    within(place, "custom sections".to_owned(), others, CUSTOM_MAX, "sections")?;
+                    within(place, "custom sections".to_owned(), others_bytes, CUSTOM_BYTES_MAX, "bytes")?;
+                }
             }
             _ => {}
         }

@@ -2,33 +2,30 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use super::{
     admit::{Candidate, Import},
     approval::Admission,
+    compile::Compiler,
     contract::Contract,
     engine::Engine,
+    manifest::{self, Series},
     package::Package,
+    slot::{Gate, Slot},
 };
 use crate::{
     capability::{
         grants::{Approved, Grants},
-        tree::{Callee, DEPTH_MAX},
+        tree::Callee,
     },
-    deadline::within,
     error::{Error, Setup},
     id::PluginId,
 };
-
-/// Requests that may wait for a slot, as a multiple of the slots; beyond, the answer is 503 at once.
-const QUEUE_FACTOR: u32 = 4;
 
 /// Where to find one exported function in a fresh instance; looked up once.
 pub type Export = ComponentExportIndex;
@@ -66,7 +63,7 @@ impl Plugin {
     /// How many requests hold a slot now.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.calls.max.saturating_sub(self.calls.slots.available_permits())
+        self.calls.taken()
     }
 
     /// The compiled component with its handles linked.
@@ -82,67 +79,36 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// Lets so many in at once, lets some wait, and turns the rest away at once.
-#[derive(Debug)]
-struct Gate {
-    max: usize,
-    slots: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-}
-
-impl Gate {
-    fn new(slots: u32) -> Self {
-        let of = |count: u32| Arc::new(Semaphore::new(count as usize));
-        Self { max: slots as usize, slots: of(slots), queue: of(slots.saturating_mul(QUEUE_FACTOR)) }
-    }
-
-    async fn enter(&self, wait: Duration) -> Result<OwnedSemaphorePermit, Error> {
-        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let full = || Error::Unavailable("every slot for calls is taken and enough requests wait".into());
-        let _place = self.queue.try_acquire().map_err(|_| full())?;
-        match within(wait, pin!(Arc::clone(&self.slots).acquire_owned())).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(full()),
-        }
-    }
-}
-
-/// A place in the engine's pool and in the plugin's own share; given back when dropped.
-#[derive(Debug)]
-pub struct Slot {
-    _plugin: OwnedSemaphorePermit,
-    _engine: OwnedSemaphorePermit,
-}
-
 /// All admitted plugins.
 pub struct Registry {
-    plugins: BTreeMap<PluginId, Arc<Plugin>>,
-    calls: Gate,
+    plugins: BTreeMap<Series, Arc<Plugin>>,
+    /// Installed, and switched off by an operator.
+    disabled: Vec<Series>,
+    calls: Arc<Gate>,
 }
 
 impl Registry {
-    /// Links every admitted plugin. `approve` turns it into what its calls may touch.
-    pub fn load(
+    /// Compiles and links every admitted plugin. `approve` turns it into what its calls may touch.
+    pub async fn load(
         engine: &Engine,
+        compiler: &Compiler,
         admitted: Vec<Admission>,
+        disabled: Vec<Series>,
         approve: impl Fn(&Admission) -> Setup<Approved>,
     ) -> Setup<Self> {
+        let components = compiler.components(engine, admitted.iter().map(Admission::package)).await?;
         let mut linked = Vec::with_capacity(admitted.len());
-        for admission in admitted {
+        for (admission, component) in admitted.into_iter().zip(&components) {
             let approved = Arc::new(approve(&admission)?);
             let (candidate, imports) = admission.into_parts();
-            let pre = candidate.link(engine, &imports)?;
+            let pre = candidate.link(engine, component, &imports)?;
             let exports = exports(&candidate, &pre);
             let calls = Gate::new(approved.limits().calls_max.min(engine.slots().0));
             let Candidate { package, contract } = candidate;
             linked.push(Plugin { package, contract, imports, approved, pre, exports, calls });
         }
-        let plugins = linked.into_iter().map(|plugin| (plugin.id().clone(), Arc::new(plugin))).collect();
-        // Calls between plugins run inside a request's slot and need instances of their own.
-        let calls = Gate::new((engine.slots().0 / DEPTH_MAX).max(1));
-        Ok(Self { plugins, calls })
+        let plugins = linked.into_iter().map(|plugin| (plugin.package.manifest.series(), Arc::new(plugin))).collect();
+        Ok(Self { plugins, disabled, calls: Arc::clone(engine.calls()) })
     }
 
     /// Every plugin, by id.
@@ -150,10 +116,32 @@ impl Registry {
         self.plugins.values()
     }
 
-    /// The plugin with this id.
-    #[must_use]
-    pub fn find(&self, id: &PluginId) -> Option<&Arc<Plugin>> {
-        self.plugins.get(id)
+    /// The plugin of this id that offers `interface`: of several versions only one does, because names carry theirs.
+    pub fn find(&self, id: &PluginId, interface: &str) -> Result<&Arc<Plugin>, Error> {
+        let of_id = self.plugins.iter().filter(|((known, _), _)| known == id).map(|(_, plugin)| plugin);
+        let mut offering = of_id.filter(|plugin| plugin.exports.contains_key(interface));
+        offering.next().ok_or_else(|| match self.disabled.iter().any(|(known, _)| known == id) {
+            true => Error::Disabled { plugin: id.to_string() },
+            false => Error::internal("a linked plugin is gone"),
+        })
+    }
+
+    /// Whether a path that no route has belongs to a plugin that is switched off.
+    pub fn ensure_enabled(&self, path: &str) -> Result<(), Error> {
+        let is_below = |series: &&Series| {
+            let rest = path.strip_prefix(&manifest::prefix(series));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match self.disabled.iter().find(is_below) {
+            Some((id, _)) => Err(Error::Disabled { plugin: id.to_string() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The newest version of each plugin: the one that the host itself calls, for events and schedules.
+    pub fn newest(&self) -> impl Iterator<Item = &Arc<Plugin>> {
+        let newest = self.plugins.iter().filter(|(series, _)| manifest::is_newest(series, &self.plugins));
+        newest.map(|(_, plugin)| plugin)
     }
 
     /// Itself, as what plugins call each other through.

@@ -50,7 +50,7 @@ impl Office {
     /// Starts the task that runs what is due.
     pub async fn run_schedules(&self, tasks: &mut JoinSet<()>) -> Setup<()> {
         let mut known = HashMap::new();
-        for plugin in self.registry.iter() {
+        for plugin in self.registry.newest() {
             known.extend(know(&self.control, plugin).await?);
         }
         if known.is_empty() {

@@ -29,6 +29,7 @@ mod scenario;
 mod twin;
 mod world;
 
+use dinehub::plugin::compile::{VERB, child};
 use measure::Plan;
 
 /// As in the shipped program.
@@ -39,6 +40,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == drive::ARGUMENT) {
         return drive::run();
+    }
+    // The host starts its own program to compile plugins, and here that is this one.
+    if arguments.first().is_some_and(|argument| argument == VERB) {
+        let bound = |at: usize| arguments[at].parse().expect("a bound");
+        return child::run(bound(1), bound(2)).unwrap_or_else(|why| panic!("{why}"));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let world = runtime.block_on(world::World::open());

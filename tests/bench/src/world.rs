@@ -74,7 +74,9 @@ pub(crate) fn target() -> PathBuf {
 impl World {
     /// Builds the plugins, starts everything, and proves that both sides of each scenario answer the same.
     pub(crate) async fn open() -> Self {
-        let config = Config::default();
+        let mut config = Config::default();
+        config.plugins.compiler = std::env::current_exe().expect("this program");
+        config.plugins.state_directory = target().join("bench/state");
         // As `serve` does: a host that counts and could log.
         let log = telemetry::start_log(Lines::Plain, &config.log.filter).unwrap_or_else(|why| panic!("{why}"));
         let _metrics = telemetry::start_metrics().unwrap_or_else(|why| panic!("{why}"));

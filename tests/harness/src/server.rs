@@ -27,7 +27,7 @@ use dinehub::{
         admit::Candidate,
         approval::{self, Admission, Book, SigningKey},
         build::{self, Workshop},
-        lock::Lock,
+        lock::{Block, Lock},
         package::Package,
         value::Val,
     },
@@ -47,9 +47,12 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/harness is two levels down").to_owned()
 }
 
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 fn workshop(source: &str, output: &str) -> Workshop {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Workshop { source: root().join(source), output: target.join(output) }
+    Workshop { source: root().join(source), output: target().join(output) }
 }
 
 /// The feature plugins, built from source once per change.
@@ -71,14 +74,46 @@ pub async fn guests(names: &[&str]) -> Vec<Package> {
     let build = || async { build(&workshop("tests/guests", "guests")).await };
     let all = PACKAGES.get_or_init(build).await;
     let chosen: Vec<Package> =
-        all.iter().filter(|package| names.contains(&package.manifest.id.as_str())).cloned().collect();
+        all.iter().filter(|package| names.contains(&folder(package).as_str())).cloned().collect();
     assert_eq!(chosen.len(), names.len(), "some of {names:?} are no guests");
     chosen
+}
+
+/// `elder_v2` for the second major version of `elder`.
+fn folder(package: &Package) -> String {
+    package.manifest.scope().replace('.', "_")
 }
 
 async fn build(workshop: &Workshop) -> Vec<Package> {
     let built = build::build_all(workshop, &cluster::admin(), |_| {}).await;
     built.unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+/// The program that compiles plugins. Cargo builds it for every run of the suite, and says where.
+#[must_use]
+pub fn program() -> PathBuf {
+    if let Some(told) = std::env::var_os("CARGO_BIN_EXE_dinehub") {
+        return told.into();
+    }
+    let here = std::env::current_exe().expect("this test's own program");
+    let profile = here.ancestors().nth(2).and_then(Path::file_name).expect("<profile>/deps/<test>");
+    target().join(profile).join("dinehub")
+}
+
+/// What the hosts of all tests keep from start to start: compiled plugins, and the secrets that prove whose they are.
+fn home() -> PathBuf {
+    target().join("hosts")
+}
+
+/// With the tests' own state directory and compiler, where the configuration names none.
+#[must_use]
+pub fn at_home(config: &Config) -> Config {
+    let mut config = config.clone();
+    if config.plugins.compiler.as_os_str().is_empty() {
+        config.plugins.compiler = program();
+        config.plugins.state_directory = home().join("state");
+    }
+    config
 }
 
 /// The defaults, but a call waits longer for a connection: how busy the machine is, is not what tests are about.
@@ -136,10 +171,11 @@ impl Server {
         let database = Database::fresh().await;
         let admin = database.admin();
         let admitted = try_admit(packages)?;
-        let rings = rings_for(&admitted);
+        let rings = shared_rings(&admitted);
         install::install(&admin, &rings, &admitted).await?;
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
-        let host = start::host_granting(&admin, &rings, admitted, roles, config, granted).await?;
+        let host =
+            start::host_granting(&admin, &rings, (admitted, Vec::new()), roles, &at_home(config), granted).await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopping) = oneshot::channel::<()>();
@@ -224,7 +260,7 @@ pub fn write_book(directory: &Path, packages: Vec<Package>) {
     let candidates: Vec<Candidate> = packages.into_iter().map(|one| Candidate::read(one).expect("a plugin")).collect();
     let (key, _) = SigningKey::fresh().expect("a key");
     let mut lock = Lock::default();
-    for mut block in approval::asked(&candidates).expect("granted imports") {
+    for mut block in Block::together(approval::asked(&candidates).expect("granted imports")) {
         block.generation = 1;
         block.approvals = vec![key.approve(&block, "desk", "2026-11-24")];
         lock.put(block);
@@ -243,11 +279,22 @@ pub fn rings() -> Rings {
 /// Fresh secrets, those of plugins as well.
 #[must_use]
 pub fn rings_for(admitted: &[Admission]) -> Rings {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    rings_in(directory.path(), admitted)
+}
+
+/// The secrets that all hosts share, as nodes do: what one of them compiled, the next may run.
+fn shared_rings(admitted: &[Admission]) -> Rings {
+    let directory = home().join("secrets");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    rings_in(&directory, admitted)
+}
+
+fn rings_in(directory: &Path, admitted: &[Admission]) -> Rings {
     let names = start::secrets_of(admitted.iter().map(Admission::package));
     let names: Vec<&str> = SECRETS.into_iter().chain(names.iter().map(String::as_str)).collect();
-    let directory = tempfile::tempdir().expect("a temporary directory");
     let place = || {
-        let opened = cap_std::fs::Dir::open_ambient_dir(directory.path(), cap_std::ambient_authority());
+        let opened = cap_std::fs::Dir::open_ambient_dir(directory, cap_std::ambient_authority());
         Place::new(opened.expect("the temporary directory"), "test secrets")
     };
     let made = vault::create(&place(), &place(), "identity.txt", &names, "test");

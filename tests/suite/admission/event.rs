@@ -6,8 +6,7 @@ use dinehub::{
     error::Setup,
     id::PluginId,
     plugin::{
-        admit::{Candidate, Import},
-        contract::Contract,
+        admit::{Candidate, Contracts, Import},
         lock::{Block, Kind},
         manifest::Manifest,
     },
@@ -42,8 +41,8 @@ fn hearer(functions: &str, version: &str) -> Setup<Candidate> {
     Parts::of_wit("hearer", &wit, &manifest).candidate()
 }
 
-fn known(all: &[&Candidate]) -> BTreeMap<PluginId, Contract> {
-    all.iter().map(|one| (one.id().clone(), one.contract.clone())).collect()
+fn known(all: &[&Candidate]) -> Contracts {
+    all.iter().map(|one| (one.series(), one.contract.clone())).collect()
 }
 
 #[test]

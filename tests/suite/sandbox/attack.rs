@@ -188,6 +188,17 @@ pub(super) async fn deaf() {
     crate::event::a_deaf_subscriber_troubles_nobody().await;
 }
 
+/// Neither breaks a promise; served together they must keep theirs.
+pub(super) async fn elder() {
+    crate::versions::served_side_by_side().await;
+}
+
+pub(super) async fn elder_v2() {
+    let server = beside("elder_v2").await;
+    let count = server.anonymous().get("/api/v2/elder/notes/count?kind=plain").await.expect(200);
+    assert_eq!(count.json, json!(0), "the second serves without the first as well");
+}
+
 pub(super) async fn herald() {
     crate::event::a_flood_publishes_nothing().await;
 }

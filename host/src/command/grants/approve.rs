@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use semver::Version;
 
 use super::{Artefacts, diff, find, key};
 use crate::{
@@ -26,6 +27,10 @@ pub struct Approve {
     /// Your private key.
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
+    /// Keep this version approved as well, until the next approval: hosts may go back to it, or serve it at the same time
+    /// when its major version is another. May be given several times.
+    #[arg(long, value_name = "VERSION")]
+    pub keep: Vec<Version>,
     /// Do not ask.
     #[arg(long)]
     pub yes: bool,
@@ -58,21 +63,39 @@ pub fn run(project: &Project, approve: &Approve) -> Setup<()> {
                 .fix(format!("add [reviewer.{reviewer}] with this key: key = \"{}\"", signing.public().key)));
         }
     }
-    let asked = find(approve.artefacts.asked(project)?, plugin, |block| &block.id)?;
-    if asked.authors.is_empty() {
+    let mut all = approve.artefacts.asked(project)?;
+    all.sort_by(|one, other| other.version.cmp(&one.version));
+    let mut asked = find(&all, plugin, |block| &block.id)?.clone();
+    let known = book.lock.find(plugin);
+    for version in &approve.keep {
+        let old = known.into_iter().flat_map(Block::parts).chain(all.iter().filter(|one| one.id == *plugin).cloned());
+        let kept =
+            old.filter(|one| one.digest != asked.digest).find(|one| one.version == *version).ok_or_else(|| {
+                Fault::new(
+                    plugin.as_str(),
+                    format!("no version {version} was approved or is built beside {}", asked.version),
+                )
+            })?;
+        asked.kept.push(kept.to_kept());
+    }
+    if asked.parts().any(|part| part.authors.is_empty()) {
         return Err(Fault::new(
             format!("{plugin}: plugin.toml"),
             "names no authors, so anybody could approve their own work",
         )
         .fix("authors = [\"NAME\"]"));
     }
-    if asked.authors.contains(reviewer) {
+    if asked.parts().any(|part| part.authors.contains(reviewer)) {
         return Err(
             Fault::new(plugin.as_str(), format!("{reviewer} is one of its authors")).fix("ask another reviewer")
         );
     }
-    let known = book.lock.find(plugin);
-    print!("{}", diff::table(known, Some(&asked), &[], false));
+    for part in asked.parts() {
+        print!("{}", diff::table(known.map(|known| known.part(&part)).as_ref(), Some(&part), &[], false));
+    }
+    for kept in &asked.kept {
+        println!("{plugin}: keeps {} sha256:{} approved", kept.version, kept.digest);
+    }
     if !(approve.yes || is_confirmed(plugin)?) {
         return Err(Fault::new(plugin.as_str(), "was not approved; nothing was written"));
     }

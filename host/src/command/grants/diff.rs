@@ -56,15 +56,16 @@ pub async fn run(project: &Project, diff: &Diff) -> Setup<()> {
         None => diff.artefacts.asked(project)?,
     };
     let used = diff.recorded.read().await?;
-    let find = |id: &PluginId| asked.iter().find(|block| block.id == *id);
     let ids: BTreeSet<&PluginId> = approved.blocks().chain(&asked).map(|block| &block.id).collect();
-    let ids = ids.into_iter().filter(|id| diff.plugin.as_ref().is_none_or(|only| only == *id));
+    let ids: Vec<&PluginId> =
+        ids.into_iter().filter(|id| diff.plugin.as_ref().is_none_or(|only| only == *id)).collect();
     let (mut reports, mut tables) = (Vec::new(), String::new());
-    for id in ids {
-        let (from, to) = (approved.find(id), find(id));
-        let is_other_code = from.zip(to).is_some_and(|(from, to)| from.digest != to.digest);
-        reports.push(Report { plugin: id.clone(), is_other_code, changes: compare(from, to) });
-        tables.push_str(&table(from, to, &used, diff.all));
+    for (from, to) in ids.into_iter().flat_map(|id| pairs(approved.find(id), &asked, id)) {
+        let Some(block) = to.as_ref().or(from.as_ref()) else { continue };
+        let is_other_code = from.as_ref().zip(to.as_ref()).is_some_and(|(from, to)| from.digest != to.digest);
+        let changes = compare(from.as_ref(), to.as_ref());
+        reports.push(Report { plugin: block.id.clone(), is_other_code, changes });
+        tables.push_str(&table(from.as_ref(), to.as_ref(), &used, diff.all));
     }
     if let Some(only) = diff.plugin.as_ref().filter(|_| reports.is_empty()) {
         return Err(Fault::new(only.as_str(), "is in neither side"));
@@ -80,6 +81,15 @@ pub async fn run(project: &Project, diff: &Diff) -> Setup<()> {
         _ => Err(Fault::new(grown.join(", "), "asks for more than was approved")
             .fix("review the lines marked +, then: dinehub grants approve PLUGIN --reviewer NAME --key FILE")),
     }
+}
+
+/// Each artefact that asks, with the part of the plugin's block that it is compared with.
+fn pairs(approved: Option<&Block>, asked: &[Block], id: &PluginId) -> Vec<(Option<Block>, Option<Block>)> {
+    let asking: Vec<Block> = asked.iter().filter(|block| block.id == *id).flat_map(Block::parts).collect();
+    if asking.is_empty() {
+        return vec![(approved.cloned(), None)];
+    }
+    asking.into_iter().map(|block| (approved.map(|known| known.part(&block)), Some(block))).collect()
 }
 
 /// For people: `+` grew, `-` shrank, and for each line whether the artefact imports it, the lock grants it, and a use of

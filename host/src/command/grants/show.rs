@@ -16,8 +16,7 @@ use crate::{
     error::{Fault, Setup},
     id::PluginId,
     plugin::{
-        admit::{Candidate, Import},
-        contract::Contract,
+        admit::{Candidate, Contracts, Import},
         package::Package,
     },
 };
@@ -83,12 +82,12 @@ pub fn run(project: &Project, show: &Show) -> Setup<()> {
 /// One report per package; refuses what admission would refuse.
 pub fn report(packages: Vec<Package>) -> Setup<Vec<Report>> {
     let candidates = packages.into_iter().map(Candidate::read).collect::<Setup<Vec<_>>>()?;
-    let contracts: BTreeMap<PluginId, Contract> =
-        candidates.iter().map(|candidate| (candidate.id().clone(), candidate.contract.clone())).collect();
+    let contracts: Contracts =
+        candidates.iter().map(|candidate| (candidate.series(), candidate.contract.clone())).collect();
     candidates.iter().map(|candidate| of(candidate, &contracts)).collect()
 }
 
-fn of(candidate: &Candidate, contracts: &BTreeMap<PluginId, Contract>) -> Setup<Report> {
+fn of(candidate: &Candidate, contracts: &Contracts) -> Setup<Report> {
     let Package { manifest, content, digest, .. } = &candidate.package;
     let imports = candidate.imports(contracts)?;
     let mut ask = Ask::default();

@@ -208,7 +208,12 @@ async fn last(client: &Client, work: &Work<'_>) -> Result<Rows, Stop> {
             Ok(()) => done,
             Err(why) => Err(Stop::Cut(Failure::of(&why))),
         },
-        Either::Right(_) => Err(Stop::Cut(Failure::Unavailable("COMMIT was answered before the work".to_owned()))),
+        // Both answers came between two looks: the work's is there already, it was only looked for a moment too early.
+        Either::Right((committed, work)) => match (work.await, committed) {
+            (Err(Stop::Cut(why)), _) => Err(Stop::Cut(why)),
+            (done, Ok(())) => done,
+            (_, Err(why)) => Err(Stop::Cut(Failure::of(&why))),
+        },
     }
 }
 

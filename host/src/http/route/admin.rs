@@ -1,4 +1,4 @@
-//! `/api/v1/admin/…`: who holds which role.
+//! `/api/v1/admin/…`: who holds which role, and which accounts are off. Changes want a recent proof of who asks.
 
 use axum::http::StatusCode;
 use garde::Validate;
@@ -20,6 +20,7 @@ use crate::{
 };
 
 const ROLES: &str = "/api/v1/admin/users/{id}/roles";
+const ACTIVE: &str = "/api/v1/admin/users/{id}/active";
 
 /// The routes. Only roles that include every other may use them: the host knows them by that, not by name.
 #[must_use]
@@ -44,6 +45,13 @@ pub fn routes(roles: &RoleTable) -> Vec<Route> {
             replace,
             doc("admin.replace_roles", "Replace an account's roles; its older tokens end", Some(roles_schema())),
         ),
+        route(
+            Method::Put,
+            ACTIVE,
+            rule(),
+            set_active,
+            doc("admin.set_active", "Switch an account on or off; its tokens end", Some(active_schema())),
+        ),
     ]
 }
 
@@ -54,6 +62,23 @@ struct Roles {
     roles: Vec<String>,
 }
 
+#[derive(Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+struct Active {
+    #[garde(skip)]
+    active: bool,
+}
+
+fn set_active<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
+    Box::pin(async move {
+        let id: AccountId = path_id(&request, "id")?;
+        let Active { active } = read(&request)?;
+        app.identity.ensure_recent(permit.actor())?;
+        let account = app.identity.set_active(id, active).await?;
+        answer(StatusCode::OK, &account_json(&account))
+    })
+}
+
 fn show<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let id: AccountId = path_id(&request, "id")?;
@@ -62,7 +87,7 @@ fn show<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     })
 }
 
-fn replace<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
+fn replace<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let id: AccountId = path_id(&request, "id")?;
         let Roles { roles } = read(&request)?;
@@ -74,6 +99,7 @@ fn replace<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
                 known.push(role);
             }
         }
+        app.identity.ensure_recent(permit.actor())?;
         let account = app.identity.set_roles(id, &known).await?;
         let detail = known.iter().map(Role::as_str).collect::<Vec<_>>().join(", ").into();
         app.audit.record(request.by, What::Administered { act: "roles.replaced", account: id, detail });
@@ -88,5 +114,14 @@ fn roles_schema() -> Value {
         "required": ["roles"],
         "additionalProperties": false,
         "example": {"roles": ["USER"]}
+    })
+}
+
+fn active_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"active": {"type": "boolean"}},
+        "required": ["active"],
+        "additionalProperties": false
     })
 }

@@ -14,7 +14,7 @@ use crate::{
     http::{App, request::Request, router::Route},
     identity::{
         account::{Account, NewAccount},
-        login::Pass,
+        login::{Login, Pass},
         session::{Device, Origin},
     },
     plugin::manifest::Method,
@@ -50,7 +50,7 @@ pub fn routes() -> Vec<Route> {
                 "Exchange e-mail and password for an access token",
                 Some(login_schema()),
                 200,
-                Some(token_schema()),
+                Some(json!({"oneOf": [token_schema(), half_schema()]})),
             ),
         ),
         route(
@@ -86,7 +86,7 @@ struct Credentials {
 fn register<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Registration { email, name, password } = read(&request)?;
-        let account = app.identity.register(NewAccount { email, name, password }).await?;
+        let account = app.identity.register(NewAccount { email, name, password }, origin(&request)).await?;
         let email = Masked::new(&account.email);
         app.audit.record(request.by.account(account.id), What::Opened { account: account.id, email });
         answer(StatusCode::CREATED, &account_json(&account))
@@ -98,13 +98,14 @@ fn login<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
         let Credentials { email, password } = read(&request)?;
         let proved = app.identity.login(&email, password, origin(&request)).await;
         witness(app, &request, Masked::new(&email), proved.as_ref());
-        let session = proved?;
-        let token = json!({
-            "access_token": session.access.text.expose_secret(),
-            "token_type": "Bearer",
-            "expires_in": session.expires_in_s
-        });
-        answer(StatusCode::OK, &token)
+        let body = match proved? {
+            Login::Done(pass) => token_json(&pass),
+            Login::Pending(half) => json!({
+                "mfa_token": half.token.text.expose_secret(),
+                "expires_in": half.expires_in_s
+            }),
+        };
+        answer(StatusCode::OK, &body)
     })
 }
 
@@ -116,10 +117,12 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
 }
 
 /// One event an attempt. Only here is it known whom it was about, so [`crate::http::witness`] leaves these to this.
-fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Pass, &Error>) {
+fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Login, &Error>) {
     let source = request.peer.0.ip();
     match proved {
-        Ok(pass) => app.audit.record(request.by.account(pass.account.id), What::Proven { email, source }),
+        Ok(Login::Done(pass)) => app.audit.record(request.by.account(pass.account.id), What::Proven { email, source }),
+        // Half a proof: what becomes of it is witnessed where the code is asked.
+        Ok(Login::Pending(_)) => {}
         Err(Error::Unauthenticated(why)) => {
             app.audit.record(request.by, What::Unproven { why: *why, email: Some(email), source });
         }
@@ -132,9 +135,18 @@ fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Pass
 }
 
 /// Where a login comes from. The address is the peer's own, because no proxy is trusted yet.
-fn origin(request: &Request<'_>) -> Origin {
+pub(super) fn origin(request: &Request<'_>) -> Origin {
     let device = request.parts.headers.get(header::USER_AGENT).and_then(|agent| Device::read(agent.as_bytes()));
     Origin { source: request.peer.0.ip(), device }
+}
+
+/// A token as its holder gets it.
+pub(super) fn token_json(pass: &Pass) -> Value {
+    json!({
+        "access_token": pass.access.text.expose_secret(),
+        "token_type": "Bearer",
+        "expires_in": pass.expires_in_s
+    })
 }
 
 /// An account as its owner and administrators see it.
@@ -191,7 +203,7 @@ fn login_schema() -> Value {
     })
 }
 
-fn token_schema() -> Value {
+pub(super) fn token_schema() -> Value {
     json!({
         "type": "object",
         "properties": {
@@ -200,6 +212,19 @@ fn token_schema() -> Value {
             "expires_in": {"type": "integer", "description": "Seconds.", "minimum": 1, "maximum": 86_400}
         },
         "required": ["access_token", "token_type", "expires_in"],
+        "additionalProperties": false
+    })
+}
+
+/// What an account with a second factor gets for its password: `mfa_token` opens nothing but `/api/v1/auth/login/mfa`.
+fn half_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "mfa_token": {"type": "string"},
+            "expires_in": {"type": "integer", "description": "Seconds.", "minimum": 1, "maximum": 300}
+        },
+        "required": ["mfa_token", "expires_in"],
         "additionalProperties": false
     })
 }

@@ -51,7 +51,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 fn document<'r>(app: &'r App, _: Permit, _: Request<'r>) -> Answer<'r> {
-    Box::pin(async move { Ok(file("application/json", Body::from(app.openapi.clone()))) })
+    Box::pin(async move { Ok(file("application/json", Body::from(app.edition().openapi.clone()))) })
 }
 
 fn page<'r>(_: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {

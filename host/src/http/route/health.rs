@@ -48,7 +48,8 @@ struct Used {
 }
 
 async fn plugins(State(Admin { app, .. }): State<Admin>) -> Json<Vec<Used>> {
-    let used = app.registry.iter().map(|plugin| Used {
+    let edition = app.edition();
+    let used = edition.registry.iter().map(|plugin| Used {
         plugin: plugin.id().to_string(),
         version: plugin.package.manifest.version.to_string(),
         digest: plugin.package.digest.clone(),

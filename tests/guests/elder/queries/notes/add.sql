@@ -1,0 +1,3 @@
+-- Take a note.
+-- returns: count
+insert into elder.note (words) values (:words)

@@ -1,0 +1,3 @@
+-- Count the notes.
+-- returns: one
+select count(*) as "notes!" from elder.note
