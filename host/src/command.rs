@@ -2,9 +2,11 @@
 
 pub mod audit;
 pub mod background;
+pub mod certificate;
 pub mod compile;
 pub mod db;
 pub mod dev;
+pub mod edge;
 pub mod event;
 pub mod grants;
 pub mod install;

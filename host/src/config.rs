@@ -2,6 +2,8 @@
 //! `dinehub serve --dump-config` prints every key with its value and meaning. No key takes a secret: secrets are age
 //! files, see [`crate::secret`].
 
+mod edge;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use self::edge::{Cors, Filter, Http, Quota, Rate, Security, Tls};
 use crate::error::{Fault, Setup};
 
 /// The whole configuration of `serve`.
@@ -16,6 +19,11 @@ use crate::error::{Fault, Setup};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub http: Http,
+    pub tls: Tls,
+    pub rate: Rate,
+    pub filter: Filter,
+    pub cors: Cors,
+    pub security: Security,
     pub admin: Admin,
     pub database: Database,
     pub secrets: Secrets,
@@ -26,19 +34,6 @@ pub struct Config {
     pub audit: Audit,
     pub background: Background,
     pub log: Log,
-}
-
-/// The public API.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Where the API listens.
-    pub listen: String,
-    pub body_bytes_max: usize,
-    pub body_ms: u64,
-    pub header_ms: u64,
-    pub connections_max: usize,
-    pub drain_ms: u64,
 }
 
 /// `/livez`, `/readyz`, `/metrics`; keep it on loopback.
@@ -158,19 +153,6 @@ pub struct Log {
     pub filter: String,
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:3000".to_owned(),
-            body_bytes_max: 256 << 10,
-            body_ms: 10_000,
-            header_ms: 10_000,
-            connections_max: 4_096,
-            drain_ms: 10_000,
-        }
-    }
-}
-
 impl Default for Admin {
     fn default() -> Self {
         Self { listen: "127.0.0.1:3001".to_owned() }
@@ -242,7 +224,8 @@ impl Config {
             .prefix_separator("_")
             .separator("__")
             .try_parsing(true)
-            .source(Some(variables));
+            .list_separator(",");
+        let source = LISTS.into_iter().fold(source, config::Environment::with_list_parse_key).source(Some(variables));
         let read = builder.add_source(source).build().and_then(config::Config::try_deserialize);
         read.map_err(|error| {
             Fault::new("configuration", error.to_string()).fix("`dinehub serve --dump-config` prints every key")
@@ -255,4 +238,14 @@ impl Config {
     }
 }
 
+/// Keys that are lists: `DINEHUB_RATE__EXEMPT=127.0.0.1,::1`.
+const LISTS: [&str; 7] = [
+    "http.trusted_proxies",
+    "tls.backup_pins",
+    "tls.pins",
+    "rate.exempt",
+    "cors.origins",
+    "security.contact",
+    "security.canonical",
+];
 const DATABASE_URL: &str = "DINEHUB_DATABASE__URL";

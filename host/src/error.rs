@@ -81,6 +81,12 @@ pub enum Error {
     Conflict { code: String, detail: String },
     /// 409: the same idempotency key is being worked on.
     InFlight,
+    /// 403: it looks like an attack. The rule is for the log: to name it would help to get around it.
+    Filtered { rule: String },
+    /// 412: it is not what the client read any more.
+    PreconditionFailed,
+    /// 428: the client must say what it read.
+    PreconditionRequired,
     /// 413.
     TooLarge { bytes_max: usize },
     /// 415.
@@ -125,10 +131,12 @@ impl Error {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) | Self::Forbidden(_) | Self::Unassured(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::Forbidden(_) | Self::Filtered { .. } | Self::Unassured(_) => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict { .. } | Self::InFlight => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -156,6 +164,9 @@ impl Error {
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Conflict { code, .. } => code,
             Self::InFlight => "request_in_flight",
+            Self::Filtered { .. } => "filtered",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::PreconditionRequired => "precondition_required",
             Self::TooLarge { .. } => "too_large",
             Self::UnsupportedMedia => "unsupported_media_type",
             Self::Invalid(_) => "invalid",
@@ -187,6 +198,9 @@ impl Error {
             Self::MethodNotAllowed(allow) => format!("This path answers {allow}.").into(),
             Self::Conflict { detail, .. } => Cow::Borrowed(detail.as_str()),
             Self::InFlight => "A request with this Idempotency-Key is being worked on; ask again shortly.".into(),
+            Self::Filtered { .. } => "This request looks like an attack and is not answered.".into(),
+            Self::PreconditionFailed => "It is not what the condition says any more: read it again.".into(),
+            Self::PreconditionRequired => "Send If-Match with the ETag that you read.".into(),
             Self::TooLarge { bytes_max } => format!("The body may hold at most {bytes_max} bytes.").into(),
             Self::UnsupportedMedia => "The body must be application/json in UTF-8.".into(),
             Self::Invalid(_) => "The request is not valid; `errors` names each place.".into(),
@@ -213,6 +227,7 @@ impl Error {
             Self::Stopped { plugin, limit } => format!("{plugin}: stopped at its limit `{limit}`").into(),
             Self::Ungranted { plugin, import } => format!("{plugin}: `{import}` is not granted").into(),
             Self::Internal(why) => chain(why.as_ref()).into(),
+            Self::Filtered { rule } => format!("rule {rule}").into(),
             Self::Unavailable(why) => Cow::Borrowed(why.as_ref()),
             Self::Invalid(violations) => {
                 violations.iter().map(|v| format!("{} {}", v.pointer, v.detail)).collect::<Vec<_>>().join("; ").into()

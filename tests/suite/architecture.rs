@@ -29,7 +29,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("jsonwebtoken", &["identity/token"]),
     ("age::", &["secret/vault"]),
     ("wasmtime::", &["plugin", "capability"]),
-    ("tokio_rustls::", &["capability/egress/client"]),
+    ("tokio_rustls::", &["capability/egress/client", "http/tls"]),
     ("argon2::", &["identity/password"]),
     ("totp_rs::", &["identity/factor"]),
     ("qrcode::", &["identity/factor"]),

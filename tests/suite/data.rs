@@ -28,7 +28,7 @@ fn alice() -> Caller {
 
 fn transaction(shop: &Shop, pool: &Pool, plugin: &str, read_only: bool) -> Transaction {
     let limits = Limits { rows_max: 10, bytes_max: 4096 };
-    let opening = Opening { caller: alice(), read_only, timeout_ms: 1000, limits };
+    let opening = Opening { caller: alice(), read_only, repeatable: false, timeout_ms: 1000, limits };
     Transaction::new(pool.clone(), shop.login(pool, plugin), opening)
 }
 

@@ -35,7 +35,7 @@ fn options() -> Options {
 
 fn opening(read_only: bool) -> Opening {
     let caller = Caller::user(AccountId("a11ce000-0000-4000-8000-000000000001".parse().unwrap()), &["USER"]);
-    Opening { caller, read_only, timeout_ms: 5_000, limits: Limits::default() }
+    Opening { caller, read_only, repeatable: false, timeout_ms: 5_000, limits: Limits::default() }
 }
 
 fn insert() -> Statement {

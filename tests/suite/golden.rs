@@ -92,6 +92,9 @@ fn all() -> Vec<Error> {
         | Error::MethodNotAllowed(_)
         | Error::Conflict { .. }
         | Error::InFlight
+        | Error::Filtered { .. }
+        | Error::PreconditionFailed
+        | Error::PreconditionRequired
         | Error::TooLarge { .. }
         | Error::UnsupportedMedia
         | Error::Invalid(_)
@@ -118,6 +121,9 @@ fn all() -> Vec<Error> {
         Error::MethodNotAllowed("GET, POST".to_owned()),
         Error::Conflict { code: "<the plugin's>".to_owned(), detail: "<the plugin's>".to_owned() },
         Error::InFlight,
+        Error::Filtered { rule: "for the log alone".to_owned() },
+        Error::PreconditionFailed,
+        Error::PreconditionRequired,
         Error::TooLarge { bytes_max: 262_144 },
         Error::UnsupportedMedia,
         Error::invalid("/lines/0/quantity", "must be from 1 to 99"),

@@ -13,7 +13,13 @@ use harness::{
 };
 
 fn transaction(shop: &Shop, pool: &Pool, plugin: &str, caller: &Caller) -> Transaction {
-    let opening = Opening { caller: caller.clone(), read_only: false, timeout_ms: 1000, limits: Limits::default() };
+    let opening = Opening {
+        caller: caller.clone(),
+        read_only: false,
+        repeatable: false,
+        timeout_ms: 1000,
+        limits: Limits::default(),
+    };
     Transaction::new(pool.clone(), shop.login(pool, plugin), opening)
 }
 

@@ -248,8 +248,13 @@ async fn a_re_prepared_name_does_not_see_the_token() {
     let shop = Shop::open().await;
     let pool = shop.pool(Options { connections_max: 1, ..Options::default() });
     let login = shop.login(&pool, "alpha");
-    let opening =
-        Opening { caller: Caller::anonymous(), read_only: false, timeout_ms: 1000, limits: Limits::default() };
+    let opening = Opening {
+        caller: Caller::anonymous(),
+        read_only: false,
+        repeatable: false,
+        timeout_ms: 1000,
+        limits: Limits::default(),
+    };
     let names = harness::shop::statement(
         "select coalesce(string_agg(name || statement, ' '), '') from pg_prepared_statements",
         &[],

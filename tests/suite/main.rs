@@ -36,6 +36,14 @@ mod idempotency;
 
 mod audit;
 mod http;
+mod transport;
+mod smuggling;
+mod tls;
+mod proxy;
+mod rate;
+mod filter;
+mod manners;
+mod json;
 mod value;
 mod order;
 mod matrix;

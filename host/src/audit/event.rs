@@ -197,6 +197,8 @@ pub enum What {
         email: Option<Masked>,
         source: IpAddr,
     },
+    /// A request looked like an attack: `block`, or only `report`.
+    Filtered { rule: Text, mode: &'static str, source: IpAddr },
     /// A plugin trapped, or broke its contract.
     Faulted {
         #[serde(flatten)]
@@ -272,6 +274,7 @@ impl What {
             Self::Key { .. } => "key.changed",
             Self::Denied { .. } => "request.denied",
             Self::Throttled { .. } => "request.throttled",
+            Self::Filtered { .. } => "request.filtered",
             Self::Faulted { .. } => "plugin.faulted",
             Self::Stopped { .. } => "plugin.stopped",
             Self::Limited { .. } => "plugin.limited",
@@ -299,6 +302,7 @@ impl What {
             | Self::Denied { .. }
             | Self::Throttled { .. }
             | Self::Limited { .. }
+            | Self::Filtered { .. }
             | Self::Ungranted { .. }
             | Self::Unsent { .. } => Outcome::Refused,
             Self::Faulted { .. } | Self::Stopped { .. } | Self::Busy { .. } | Self::Lost { .. } => Outcome::Fault,

@@ -149,6 +149,7 @@ impl Approved {
         let opening = Opening {
             caller: caller(&permit),
             read_only: mode == Mode::ReadOnly,
+            repeatable: false,
             timeout_ms: i32::try_from(self.limits.deadline_ms.min(self.limits.database_ms)).unwrap_or(i32::MAX),
             limits: guest::Limits { rows_max: self.limits.rows_max as usize, bytes_max: self.limits.row_bytes_max },
         };
@@ -286,6 +287,17 @@ impl Grants {
     /// Something is about to leave the house.
     pub fn note_effect(&mut self) {
         self.had_effect = true;
+    }
+
+    /// A function of a safe method runs first, in the transaction of one that writes: it writes nothing here either.
+    pub fn only_read_first(&mut self) {
+        self.mode = Mode::ReadOnly;
+    }
+
+    /// Then the one that writes, after the first one's store is gone.
+    pub fn begin_to_write(&mut self) {
+        self.mode = Mode::ReadWrite;
+        self.meter.store_ended();
     }
 
     /// Whether the call may change nothing.

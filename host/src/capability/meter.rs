@@ -20,6 +20,7 @@ pub struct Meter {
     tick_ms: u32,
     budget: Arc<Budget>,
     memory_bytes: usize,
+    memory_peak: usize,
     statements: u32,
     rows: u32,
     database: Duration,
@@ -41,6 +42,7 @@ impl Meter {
             tick_ms,
             budget,
             memory_bytes: 0,
+            memory_peak: 0,
             statements: 0,
             rows: 0,
             database: Duration::ZERO,
@@ -64,6 +66,11 @@ impl Meter {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
+    }
+
+    /// A store ended, and gave its memory back.
+    pub fn store_ended(&mut self) {
+        self.memory_bytes = 0;
     }
 
     /// Somebody else kept this bound.
@@ -136,6 +143,7 @@ impl Meter {
         let fits = self.within(wanted <= self.limits.memory_bytes, Bound::Memory);
         if fits {
             self.memory_bytes = wanted;
+            self.memory_peak = self.memory_peak.max(wanted);
         }
         fits
     }
@@ -146,7 +154,7 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.budget.add(&[
             (Bound::Cpu, (self.ticks * self.tick_ms).into()),
-            (Bound::Memory, self.memory_bytes as u64),
+            (Bound::Memory, self.memory_peak as u64),
             (Bound::Statements, self.statements.into()),
             (Bound::Rows, self.rows.into()),
             (Bound::Database, u64::try_from(self.database.as_micros()).unwrap_or(u64::MAX)),

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
-use super::start::Host;
+use super::{certificate, start::Host};
 use crate::{
     database::{event, identity},
     plugin::dispatch::Office,
@@ -32,6 +32,9 @@ impl Background {
         every(&mut tasks, RECORD_EVERY, host, |host| Box::pin(host.record_use()));
         every(&mut tasks, PRUNE_EVERY, host, |host| Box::pin(host.prune()));
         tasks.spawn(tell(host.clone()));
+        if let Some((keeper, _)) = &host.app.edge.tls {
+            tasks.spawn(certificate::keep(keeper.clone(), host.tls.clone()));
+        }
         if host.background.enabled {
             let first = work(host).await;
             tasks.spawn(follow(host.clone(), first));

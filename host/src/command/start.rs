@@ -16,7 +16,7 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::Notify};
 
 use self::means::Means;
-use super::background::Background;
+use super::{background::Background, edge};
 use crate::{
     access::role::RoleTable,
     audit::{
@@ -37,7 +37,7 @@ use crate::{
         usage,
     },
     error::{Fault, Setup},
-    http::{self, App, Bounds, edition::Edition},
+    http::{self, App, edition::Edition},
     id::PluginId,
     identity::{self, Identity, mail::Post},
     plugin::{
@@ -144,6 +144,7 @@ pub struct Host {
     means: Arc<Means>,
     pub(super) control: PgPool,
     pub(super) background: config::Background,
+    pub(super) tls: config::Tls,
     /// Says that there is a new edition.
     pub(super) renewed: Arc<Notify>,
     /// Editions that were replaced, as long as requests in flight hold them: what they use is written down too.
@@ -190,20 +191,14 @@ pub async fn host_granting(
     let means = Means::open(place, rings, config, (pool.clone(), audit.clone(), outbound))?;
     let registry = means.registry(rings, &roles, (admitted, disabled), granted).await?;
     let sealer = Sealer::new(rings.cursor.current.expose_secret())?;
-    let bounds = Bounds {
-        body_bytes_max: config.http.body_bytes_max,
-        body_ms: config.http.body_ms,
-        header_ms: config.http.header_ms,
-        connections_max: config.http.connections_max,
-        drain_ms: config.http.drain_ms,
-    };
     for (ring, key) in [("jwt", &rings.jwt), ("database", &rings.database), ("cursor", &rings.cursor)] {
         audit.record(By::host(), What::Key { act: "in_use", ring, key: key.current.id().into() });
     }
-    let edition = Edition::new(&roles, registry)?;
-    let app = Arc::new(App::new(identity, Arc::new(roles), edition, sealer, (audit, bounds)));
-    let (means, background) = (Arc::new(means), config.background.clone());
-    Ok(Host { app, pool, means, control, background, renewed: Arc::default(), retired: Arc::default() })
+    let (bounds, edge) = (edge::bounds(config), edge::open(config)?);
+    let edition = Edition::new(&roles, registry, &edge.rates)?;
+    let app = Arc::new(App::new(identity, Arc::new(roles), edition, sealer, (audit, bounds, edge)));
+    let (means, background, tls) = (Arc::new(means), config.background.clone(), config.tls.clone());
+    Ok(Host { app, pool, means, control, background, tls, renewed: Arc::default(), retired: Arc::default() })
 }
 
 /// The host's own login, by itself: for operators' commands.
@@ -261,7 +256,7 @@ impl Host {
         let app = Arc::clone(&self.app);
         let service = move |request, peer| http::layers::answer(Arc::clone(&app), request, peer);
         let background = Background::start(self).await;
-        http::serve::serve(listener, service, self.app.bounds, stop).await;
+        http::serve::serve(listener, service, self.app.terms(), stop).await;
         drop(background);
         self.record_use().await;
         if !self.app.audit.flush(FLUSH_MAX).await {
@@ -278,7 +273,7 @@ impl Host {
     /// began with. When anything fails, everything stays as it was.
     pub async fn renew(&self, rings: &Rings, admitted: Vec<Admission>, disabled: Vec<Series>) -> Setup<()> {
         let registry = self.means.registry(rings, &self.app.roles, (admitted, disabled), everything).await?;
-        let old = self.app.replace(Edition::new(&self.app.roles, registry)?);
+        let old = self.app.replace(Edition::new(&self.app.roles, registry, &self.app.edge.rates)?);
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
         self.renewed.notify_one();
         Ok(())

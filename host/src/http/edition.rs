@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{openapi, route, router::Router};
+use super::{openapi, rate::Rates, route, router::Router};
 use crate::{access::role::RoleTable, error::Setup, plugin::registry::Registry};
 
 /// Everything that a new version of a plugin changes.
@@ -22,8 +22,8 @@ pub struct Edition {
 
 impl Edition {
     /// Puts routes and document together from what was loaded.
-    pub fn new(roles: &RoleTable, registry: Registry) -> Setup<Self> {
-        let router = Router::build(route::all(roles), &registry)?;
+    pub fn new(roles: &RoleTable, registry: Registry, rates: &Rates) -> Setup<Self> {
+        let router = Router::build(route::all(roles), &registry, rates)?;
         let openapi = openapi::document(&router, &registry)?;
         Ok(Self { registry: Arc::new(registry), router, openapi })
     }

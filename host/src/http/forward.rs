@@ -1,6 +1,8 @@
 //! A request for a plugin: typed arguments in, the call, and its result out.
 
 pub mod raw;
+mod guard;
+mod link;
 mod reply;
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use crate::{
     error::Error,
     plugin::{
         call,
+        contract::Parameter,
         cursor::Scope,
         json,
         value::{self, Boundary, Reader, Val},
@@ -47,20 +50,27 @@ pub async fn answer(
     let boundary = Boundary { sealer: Some(&app.sealer), scope };
     let arguments = arguments(served, &boundary, &permit, &request)?;
     let key = idempotency_key(served, request.parts)?;
+    let condition = guard::Condition::read(served, request.parts)?;
     let _slot = edition.registry.enter(plugin).await?;
     let mode = if served.route.method.is_safe() { Mode::ReadOnly } else { Mode::ReadWrite };
     let tree = Tree::root(request.id, plugin.id());
     let (mut permit, mut is_first) = (permit, true);
     loop {
         let mut grants = plugin.approved().grant(permit, mode, tree.clone(), edition.registry.callee());
+        if condition.is_some() {
+            grants.transaction().repeat_reads();
+        }
         if let Some(key) = &key {
             let claim = grants.transaction().claim(key.as_bytes(), &fingerprint(&request)).await;
             match claim.map_err(|failure| call::unserved(plugin.id(), failure))? {
                 Claim::Fresh => {}
                 Claim::InFlight => return Err(Error::InFlight),
                 Claim::Mismatch => return Err(Error::KeyReused),
-                Claim::Replay { status, body } => return reply::replay(served, status, body),
+                Claim::Replay { status, body } => return reply::replay(served, status, body, request.parts),
             }
+        }
+        if let Some(condition) = &condition {
+            grants = condition.ensure_unchanged(served, &boundary, &request, grants).await?;
         }
         let answer = call::invoke(plugin, &served.export, grants, &arguments).await?;
         // Nothing left this host yet, so a serialisation failure or a deadlock is worth one more try (PostgreSQL 15 §13.5).
@@ -70,7 +80,7 @@ pub async fn answer(
             continue;
         }
         let keyed = key.as_deref().map(|key| (key, fingerprint(&request)));
-        return reply::finish(served, &boundary, answer, keyed).await;
+        return reply::finish(served, &boundary, answer, keyed, request.parts).await;
     }
 }
 
@@ -99,11 +109,7 @@ fn arguments(
             Source::Caller => Some(value::caller(permit)),
             Source::Body => document.as_ref().and_then(|document| reader.body(&parameter.shape, document)),
             Source::Raw => Some(raw::value(request)?),
-            Source::Path => {
-                let raw = request.params.get(&parameter.json).unwrap_or_default();
-                let text = percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| Error::NotFound)?;
-                reader.parameter(&parameter.shape, &format!("{{{}}}", parameter.json), Some(&text))
-            }
+            Source::Path => of_path(request, parameter, &mut reader)?,
             Source::Query => {
                 let given = query.iter().find(|(name, _)| *name == parameter.json).map(|(_, text)| text.as_ref());
                 reader.parameter(&parameter.shape, &format!("?{}", parameter.json), given)
@@ -113,6 +119,13 @@ fn arguments(
     }
     let violations = reader.into_violations();
     if violations.is_empty() { Ok(values) } else { Err(Error::Invalid(violations)) }
+}
+
+/// A parameter of the path.
+fn of_path(request: &Request<'_>, parameter: &Parameter, reader: &mut Reader<'_>) -> Result<Option<Val>, Error> {
+    let raw = request.params.get(&parameter.json).unwrap_or_default();
+    let text = percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| Error::NotFound)?;
+    Ok(reader.parameter(&parameter.shape, &format!("{{{}}}", parameter.json), Some(&text)))
 }
 
 type Pair<'q> = (std::borrow::Cow<'q, str>, std::borrow::Cow<'q, str>);

@@ -19,8 +19,9 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 
 use super::{
-    App, forward, meter,
+    App, condition, cors, forward, framing, meter,
     problem::{self, Failure},
+    rate::Standing,
     request::Request,
     router::{Route, Target},
     serve::Peer,
@@ -30,12 +31,17 @@ use crate::{access::permit, audit::event::By, deadline::within, error::Error, id
 
 /// Answers every path.
 pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -> Response<Body> {
-    let answer = async |request, peer, id| {
-        let mut seen = Seen { by: By::request(id), peer, route: None };
-        match straight(&app, id, request, &mut seen).await {
+    let answer = async |request: HttpRequest<Incoming>, peer: Peer, id| {
+        // A page of which origin asks; most hosts let none read anything.
+        let origin = if app.edge.cors.is_closed() { None } else { request.headers().get(header::ORIGIN).cloned() };
+        // Who is counted, by the peer's or a trusted proxy's word.
+        let mut standing = app.edge.rates.begin(app.edge.proxies.source(peer.0, request.headers()));
+        let mut seen = Seen { by: By::request(id), peer, source: standing.source(), route: None };
+        let mut answer: Answer = match straight(&app, id, request, &mut standing, &mut seen).await {
             Ok(answer) => answer,
             Err(error) => {
                 witness::refusal(&app, &seen, &error);
+                witness::throttled(&app, &seen, standing.refusal_to_tell());
                 let mut response = problem::respond(&error, id);
                 // A refusal by a version that will go says so as well.
                 if let Some(Target::Plugin(served)) = seen.route.as_ref().map(|route| &route.target) {
@@ -43,7 +49,12 @@ pub async fn answer(app: Arc<App>, request: HttpRequest<Incoming>, peer: Peer) -
                 }
                 response.into()
             }
-        }
+        };
+        // An answer says how much is left, whatever it is.
+        standing.write(answer.response.headers_mut());
+        // Whether that page may read it, be it a refusal.
+        app.edge.cors.write(origin.as_ref(), answer.response.headers_mut());
+        answer
     };
     walled(request, peer, answer).await
 }
@@ -70,6 +81,7 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
     // One id per request, before anything can fail.
     let id = RequestId::fresh();
     let (method, started) = (request.method().clone(), Instant::now());
+    let is_last = framing::is_last(request.version(), request.headers());
     // A bug answers 500 and ends no connection but its own.
     let answered = AssertUnwindSafe(pin!(handler(request, peer, id))).catch_unwind().await;
     let Answer { mut response, route } = match answered {
@@ -80,18 +92,35 @@ pub async fn walled<A: Into<Answer>, F: Future<Output = A>>(
     watch(&mut response, id, &method, route.as_deref(), started.elapsed());
     // Every response carries the headers, also one made by a panic.
     harden(&mut response, id);
+    // What somebody before us may have read differently has no successor on its connection.
+    if is_last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
-/// Route → actor → permit → answer: each step demands what the one before made.
+/// Source → route → actor → permit → answer: each step demands what the one before made.
 async fn straight(
     app: &Arc<App>,
     id: RequestId,
     request: HttpRequest<Incoming>,
+    standing: &mut Standing<'_>,
     seen: &mut Seen,
 ) -> Result<Answer, Error> {
     let (parts, body) = request.into_parts();
+    // What could be read in two ways is not read at all.
+    framing::ensure_sound(&parts)?;
+    // Before anybody is anybody: guessing tokens counts as well.
+    standing.ask_source()?;
+    // Scanners cost no more than this.
+    if let Some(filter) = &app.edge.filter {
+        filter.ensure_head(&parts, |rule| witness::hit(app, seen, rule))?;
+    }
     let edition = app.edition();
+    // What may be asked of a path is no secret, and a browser asks it without a credential.
+    if cors::is_options(&parts.method) {
+        return Ok(app.edge.cors.options(&parts.headers, &edition.router.allow(parts.uri.path())?).into());
+    }
     let found = edition.router.find(parts.method.as_str(), parts.uri.path());
     let (route, params) = match found {
         Err(Error::NotFound) => {
@@ -101,11 +130,22 @@ async fn straight(
         found => found?,
     };
     seen.route = Some(Arc::clone(route));
+    // A condition that nothing can decide is not passed over.
+    if !route.is_conditional() {
+        condition::ensure_none(&parts.headers)?;
+    }
     let actor = app.identity.actor(&parts.headers)?;
     seen.by = actor.by(id);
+    // One account is one, from wherever it asks.
+    standing.ask_account(actor.account(), route)?;
     let permit = permit::permit(actor, &route.rule, &app.roles, &route.denial)?;
     let body = read(app, body).await?;
-    let request = Request { id, peer: seen.peer, by: seen.by, parts: &parts, params, body: &body };
+    // Only if a rule wants to see it.
+    if let Some(filter) = app.edge.filter.as_ref().filter(|filter| filter.wants_body() && !body.is_empty()) {
+        filter.ensure_body(&parts, &body, |rule| witness::hit(app, seen, rule))?;
+    }
+    let (peer, by, source) = (seen.peer, seen.by, seen.source);
+    let request = Request { id, peer, by, source, parts: &parts, params, body: &body };
     let response = match &route.target {
         Target::Host(action) => (action.run)(app, permit, request).await?,
         Target::Plugin(served) => {

@@ -65,7 +65,7 @@ fn operation(route: &Route) -> (Value, BTreeMap<String, Value>) {
         Target::Host(action) => {
             let mut operation = action.doc.clone();
             secure(&mut operation, &route.rule);
-            refuse(&mut operation, &route.rule, true, false);
+            refuse(&mut operation, true, false);
             (operation, BTreeMap::new())
         }
         Target::Plugin(served) => plugin_operation(route, served),
@@ -101,6 +101,7 @@ fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, 
             "name": parameter.json, "in": place, "required": !parameter.shape.is_optional(), "schema": schemas.schema(shape)
         }));
     }
+    parameters.extend(conditions(served));
     if served.route.idempotency {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
@@ -135,14 +136,38 @@ fn plugin_operation(route: &Route, served: &Served) -> (Value, BTreeMap<String, 
         let content = json!({"application/json": {"schema": schemas.schema(shape), "example": example(shape)}});
         insert(&mut success, "content", content);
     }
-    if let Some(deprecation) = &manifest.deprecation {
+    let mut headers = manifest.deprecation.as_ref().map_or_else(|| json!({}), notice);
+    if manifest.deprecation.is_some() {
         insert(&mut operation, "deprecated", json!(true));
-        insert(&mut success, "headers", notice(deprecation));
+    }
+    if served.route.etag {
+        let tag = json!({"schema": {"type": "string"}, "description": "Of this representation; for If-Match."});
+        insert(&mut headers, "ETag", tag);
+        respond(&mut operation, "304", json!({"description": "It is what If-None-Match says."}));
+    }
+    if headers.as_object().is_some_and(|headers| !headers.is_empty()) {
+        insert(&mut success, "headers", headers);
     }
     respond(&mut operation, &status.to_string(), success);
     secure(&mut operation, &route.rule);
-    refuse(&mut operation, &route.rule, takes.is_some(), true);
+    refuse(&mut operation, takes.is_some(), served.guard.is_some());
+    if served.route.if_match {
+        respond(&mut operation, "428", refusal("The request needs an If-Match."));
+    }
     (operation, schemas.named)
+}
+
+/// The headers with which a request says what it depends on (RFC 9110 §13).
+fn conditions(served: &Served) -> Option<Value> {
+    let (name, text) = match (served.route.etag, served.guard.is_some()) {
+        (true, _) => ("If-None-Match", "Answers 304 when it is still what has this ETag."),
+        (_, true) => ("If-Match", "Changes it only if it is still what has this ETag."),
+        _ => return None,
+    };
+    Some(json!({
+        "name": name, "in": "header", "required": served.route.if_match, "description": text,
+        "schema": {"type": "string", "pattern": "^(\\*|(W/)?\"[!#-~]*\")$"}
+    }))
 }
 
 /// The headers that announce the end of a version, with the values they have.
@@ -172,27 +197,36 @@ fn secure(operation: &mut Value, rule: &Rule) {
 }
 
 /// Every way a route may say no.
-fn refuse(operation: &mut Value, rule: &Rule, takes_body: bool, is_plugin: bool) {
-    let mut refusals = vec![("400", "The request cannot be read."), ("401", "The token is missing or not valid.")];
-    if *rule != Rule::Anyone || is_plugin {
-        refusals.push(("403", "The caller may not do this."));
-    }
-    refusals.extend([
+fn refuse(operation: &mut Value, takes_body: bool, is_guarded: bool) {
+    let mut refusals = vec![
+        ("400", "The request cannot be read."),
+        ("401", "The token is missing or not valid."),
+        ("403", "The caller may not do this, or the request looks like an attack."),
         ("404", "There is no such thing, or the caller may not know of it."),
         ("409", "A rule of the business says no; `code` says which."),
         ("422", "The request is not valid; `errors` names each place."),
-        ("429", "Too many requests."),
         ("500", "The host or the feature failed."),
         ("503", "Overloaded, or the database is away."),
         ("504", "The feature took too long."),
-    ]);
+    ];
+    if is_guarded {
+        refusals.push(("412", "It is not what If-Match says any more."));
+    }
     if takes_body {
         refusals.extend([("413", "The body is too large."), ("415", "The body is not application/json.")]);
     }
     for (status, text) in refusals {
-        let content = json!({problem::MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/problem"}}});
-        respond(operation, status, json!({"description": text, "content": content}));
+        respond(operation, status, refusal(text));
     }
+    let mut throttled = refusal("Too many requests.");
+    let seconds = json!({"schema": {"type": "integer", "minimum": 1}, "description": "Seconds to wait."});
+    insert(&mut throttled, "headers", json!({"Retry-After": seconds}));
+    respond(operation, "429", throttled);
+}
+
+fn refusal(text: &str) -> Value {
+    let content = json!({problem::MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/problem"}}});
+    json!({"description": text, "content": content})
 }
 
 fn respond(operation: &mut Value, status: &str, response: Value) {

@@ -1,5 +1,7 @@
 //! A request that was let through, on its way to whoever answers it: a plugin's function or the host's own action.
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, header, request::Parts};
 use bytes::Bytes;
 
@@ -14,6 +16,8 @@ pub type Params<'p> = matchit::Params<'p, 'p>;
 pub struct Request<'r> {
     pub id: RequestId,
     pub peer: Peer,
+    /// The address that this request counts for: the peer's, or what a trusted proxy says.
+    pub source: IpAddr,
     /// Whom the audit names for what it does.
     pub by: By,
     pub parts: &'r Parts,
@@ -30,9 +34,12 @@ impl Request<'_> {
         }
     }
 
-    /// The body is `application/json`, in UTF-8 if it says so.
+    /// The body is `application/json`, in UTF-8 if it says so, and not compressed: what unpacks to a thousand times its
+    /// size would be bounded too late.
     pub fn ensure_json(&self) -> Result<(), Error> {
-        if is_json(&self.parts.headers) { Ok(()) } else { Err(Error::UnsupportedMedia) }
+        let headers = &self.parts.headers;
+        let is_packed = headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity");
+        if is_json(headers) && !is_packed { Ok(()) } else { Err(Error::UnsupportedMedia) }
     }
 }
 

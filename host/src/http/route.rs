@@ -7,6 +7,7 @@ pub mod factor;
 pub mod health;
 pub mod letter;
 pub mod session;
+pub mod wellknown;
 
 use axum::{
     body::Body,
@@ -45,7 +46,7 @@ pub struct Action {
 #[must_use]
 pub fn all(roles: &RoleTable) -> Vec<Route> {
     let account = auth::routes().into_iter().chain(session::routes()).chain(factor::routes()).chain(letter::routes());
-    account.chain(admin::routes(roles)).chain(docs::routes()).collect()
+    account.chain(admin::routes(roles)).chain(docs::routes()).chain(wellknown::routes()).collect()
 }
 
 /// One route of the host.
@@ -58,7 +59,7 @@ fn route(
 ) -> Route {
     let denial = Denial::route(method.as_str(), pattern);
     let target = Target::Host(Action { run, doc });
-    Route { method, pattern: pattern.to_owned(), rule, denial, target, meters: Meters::default() }
+    Route { method, pattern: pattern.to_owned(), rule, denial, limit: None, target, meters: Meters::default() }
 }
 
 /// An OpenAPI operation. `takes` and `gives` are JSON Schemas.
@@ -77,6 +78,9 @@ fn operation(id: &str, tag: &str, summary: &str, takes: Option<Value>, status: u
     operation
 }
 
+/// So much of what serde_json says is said on, in characters.
+const DETAIL_SHOWN: usize = 200;
+
 /// The body of a host action: strict JSON (no unknown or duplicate keys), then its own rules.
 fn read<T: DeserializeOwned + Validate<Context = ()>>(request: &Request<'_>) -> Result<T, Error> {
     request.ensure_json()?;
@@ -87,7 +91,9 @@ fn read<T: DeserializeOwned + Validate<Context = ()>>(request: &Request<'_>) -> 
         let pointer: String = error.path().iter().map(|step| format!("/{step}")).collect();
         let detail = error.inner().to_string();
         // serde_json adds where in the text it was, which the pointer says better.
-        Error::invalid(pointer, detail.split(" at line ").next().unwrap_or_default())
+        let detail = detail.split(" at line ").next().unwrap_or_default();
+        // It says what came, which may be as long as the body.
+        Error::invalid(pointer, detail.chars().take(DETAIL_SHOWN).collect::<String>())
     })?;
     value.validate().map_err(|report| {
         let violations = report.iter().map(|(path, error)| {

@@ -1,7 +1,10 @@
 //! Which route a method and path mean. Host actions and plugin functions stand in one table, so that one rule check covers
 //! both and one golden file shows all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::{
     body::Body,
@@ -11,7 +14,12 @@ use axum::{
 use crate::{
     access::policy::Rule,
     error::{Error, Fault, Setup},
-    http::{forward::raw, meter::Meters, request::Params, route::Action},
+    http::{
+        forward::raw,
+        meter::Meters,
+        rate::{Limiter, Rates},
+        route::Action,
+    },
     id::Denial,
     plugin::{
         contract::{Endpoint, Parameter},
@@ -29,6 +37,8 @@ pub struct Route {
     pub rule: Rule,
     /// What a refusal by the rule is called.
     pub denial: Denial,
+    /// How often one account, or else one source, may call it.
+    pub limit: Option<Limiter>,
     pub target: Target,
     pub meters: Meters,
 }
@@ -51,12 +61,69 @@ pub struct Served {
     pub sources: Vec<Source>,
     /// Headers of every answer: that this version is deprecated, and until when it is served.
     pub notice: Vec<(HeaderName, HeaderValue)>,
+    /// What tells whether the thing that the route changes is still what the client read.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Served {
     /// Adds the notice to an answer.
     pub fn announce(&self, response: &mut Response<Body>) {
         response.headers_mut().extend(self.notice.iter().cloned());
+    }
+}
+
+/// The function that shows what is at a path: the GET of it that says `etag = true`.
+#[derive(Debug)]
+pub struct Guard {
+    pub export: Export,
+    pub endpoint: Endpoint,
+    /// As in the manifest.
+    pub function: String,
+    /// Of the path, or the caller.
+    pub sources: Vec<Source>,
+    pub rule: Rule,
+    pub denial: Denial,
+}
+
+impl Guard {
+    /// The guard that a route is, with the pattern that it guards.
+    fn of(route: &Route) -> Option<(String, Arc<Self>)> {
+        let Target::Plugin(served) = &route.target else { return None };
+        served.route.etag.then(|| {
+            let guard = Self {
+                export: served.export,
+                endpoint: served.endpoint.clone(),
+                function: served.route.function.clone(),
+                sources: served.sources.clone(),
+                rule: route.rule.clone(),
+                denial: route.denial.clone(),
+            };
+            (route.pattern.clone(), Arc::new(guard))
+        })
+    }
+}
+
+impl Route {
+    /// Whether a condition on a request is decided by whoever answers, or changes nothing.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.method.is_safe() || matches!(&self.target, Target::Plugin(served) if served.guard.is_some())
+    }
+
+    /// Takes the guard of its path, if it changes what is there.
+    fn take_guard(&mut self, guards: &BTreeMap<String, Arc<Guard>>) -> Setup<()> {
+        let Target::Plugin(served) = &mut self.target else { return Ok(()) };
+        if matches!(self.method, Method::Put | Method::Patch | Method::Delete) {
+            served.guard = guards.get(&self.pattern).cloned();
+        }
+        if served.route.if_match && served.guard.is_none() {
+            return Err(Fault::new(
+                format!("route {} {}", self.method.as_str(), self.pattern),
+                "wants `If-Match`, and nothing at its path has an ETag",
+            )
+            .fix("`etag = true` on the GET of the same path"));
+        }
+        Ok(())
     }
 }
 
@@ -80,14 +147,32 @@ pub struct Router {
 
 impl Router {
     /// Host routes and every route of every plugin; two that could mean the same path are refused.
-    pub fn build(host: Vec<Route>, registry: &Registry) -> Setup<Self> {
+    pub fn build(host: Vec<Route>, registry: &Registry, rates: &Rates) -> Setup<Self> {
         let mut by_pattern: BTreeMap<String, BTreeMap<&'static str, Arc<Route>>> = BTreeMap::new();
         let plugins = registry.iter().map(served).collect::<Setup<Vec<Vec<Route>>>>()?;
-        for route in host.into_iter().chain(plugins.into_iter().flatten()) {
+        let mut routes: Vec<Route> = host.into_iter().chain(plugins.into_iter().flatten()).collect();
+        let guards: BTreeMap<String, Arc<Guard>> = routes.iter().filter_map(Guard::of).collect();
+        for route in &mut routes {
+            route.take_guard(&guards)?;
+        }
+        for mut route in routes {
+            let declared = match &route.target {
+                Target::Host(_) => None,
+                Target::Plugin(served) => served.route.rate,
+            };
+            route.limit = rates.of_route(route.method.as_str(), &route.pattern, declared)?;
             let methods = by_pattern.entry(route.pattern.clone()).or_default();
             let place = format!("route {} {}", route.method.as_str(), route.pattern);
             if methods.insert(route.method.as_str(), Arc::new(route)).is_some() {
                 return Err(Fault::new(place, "is there twice"));
+            }
+        }
+        for name in rates.named() {
+            let is_there = name.split_once(' ').is_some_and(|(method, pattern)| {
+                by_pattern.get(pattern).is_some_and(|methods| methods.contains_key(method))
+            });
+            if !is_there {
+                tracing::warn!(target: "host", route = name, "rate.routes names a route that is not there");
             }
         }
         let listed = by_pattern.values().flat_map(BTreeMap::values).cloned().collect();
@@ -104,14 +189,33 @@ impl Router {
     }
 
     /// The route for a request, and its path parameters. `HEAD` is answered by `GET`.
-    pub fn find<'p>(&'p self, method: &str, path: &'p str) -> Result<(&'p Arc<Route>, Params<'p>), Error> {
+    pub fn find<'r, 'p>(
+        &'r self,
+        method: &str,
+        path: &'p str,
+    ) -> Result<(&'r Arc<Route>, matchit::Params<'r, 'p>), Error> {
         let found = self.paths.at(path).map_err(|_| Error::NotFound)?;
         let wanted = if method == "HEAD" { "GET" } else { method };
         match found.value.get(wanted) {
             Some(route) => Ok((route, found.params)),
-            None => Err(Error::MethodNotAllowed(found.value.keys().copied().collect::<Vec<_>>().join(", "))),
+            None => Err(Error::MethodNotAllowed(allow(found.value))),
         }
     }
+
+    /// What a path answers, as in `Allow`.
+    pub fn allow(&self, path: &str) -> Result<String, Error> {
+        self.paths.at(path).map(|found| allow(found.value)).map_err(|_| Error::NotFound)
+    }
+}
+
+/// `HEAD` follows `GET`, and `OPTIONS` is everywhere.
+fn allow(methods: &BTreeMap<&'static str, Arc<Route>>) -> String {
+    let mut all: BTreeSet<&str> = methods.keys().copied().collect();
+    if all.contains("GET") {
+        all.insert("HEAD");
+    }
+    all.insert("OPTIONS");
+    all.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// A plugin's routes with every parameter's source decided.
@@ -143,13 +247,19 @@ fn resolve(plugin: &Arc<Plugin>, route: &manifest::Route) -> Setup<Route> {
     if sources.contains(&Source::Body) && route.method.is_safe() {
         return Err(fault("a GET has no body".to_owned()).fix("method = \"POST\", or take query parameters"));
     }
+    let is_shown_whole = sources.iter().all(|source| matches!(source, Source::Path | Source::Caller));
+    if route.etag && !(is_shown_whole && route.method.is_safe()) {
+        return Err(fault("an ETag is of one thing: a GET that takes what its path and the caller say".to_owned())
+            .fix("remove `etag`"));
+    }
     let export = plugin.export(&contract.api_interface, &route.function);
     let export = export.ok_or_else(|| fault(format!("`{}` is not exported", route.function)))?;
     let notice = notice(manifest).map_err(|error| fault(error.to_string()))?;
-    let served = Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources, notice };
+    let served =
+        Served { plugin: Arc::clone(plugin), export, endpoint, route: route.clone(), sources, notice, guard: None };
     let denial = Denial::route(route.method.as_str(), &pattern);
     let (method, rule, target) = (route.method, route.rule(), Target::Plugin(Box::new(served)));
-    Ok(Route { method, pattern, rule, denial, target, meters: Meters::default() })
+    Ok(Route { method, pattern, rule, denial, limit: None, target, meters: Meters::default() })
 }
 
 /// RFC 9745 and RFC 8594.

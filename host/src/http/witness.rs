@@ -1,10 +1,11 @@
 //! What a refused request is to the audit. One event a request at most: a host's action that knows more than its error says
 //! (whom a login was about) records by itself, and is left to it here.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     App,
+    filter::Rule,
     router::{Route, Target},
     serve::Peer,
 };
@@ -19,14 +20,16 @@ use crate::{
 pub struct Seen {
     pub by: By,
     pub peer: Peer,
+    /// The address that the request counts for.
+    pub source: IpAddr,
     pub route: Option<Arc<Route>>,
 }
 
 /// Records a refusal that somebody may ask about; what is between a client and its own mistakes (404, 422 …) is not.
 pub fn refusal(app: &App, seen: &Seen, error: &Error) {
-    let source = seen.peer.0.ip();
+    let source = seen.source;
     let what = match error {
-        // Recorded where the password was asked for, and where the limit is.
+        // Recorded where the password was asked for, where the limit is, and where the rule hit.
         Error::Unauthenticated(Unproven::Password) | Error::Throttled { .. } => None,
         Error::Unauthenticated(why) => Some(What::Unproven { why: *why, email: None, source }),
         Error::Denied(_) => Some(What::Denied { route: route(seen).into(), denial: None }),
@@ -39,6 +42,20 @@ pub fn refusal(app: &App, seen: &Seen, error: &Error) {
         other => witness::fault(&app.edition().registry, other),
     };
     what.into_iter().for_each(|what| app.audit.record(seen.by, what));
+}
+
+/// A limit on requests refused, and it is to be told.
+pub fn throttled(app: &App, seen: &Seen, refusal: Option<(&'static str, u64)>) {
+    if let Some((limit, retry_after_s)) = refusal {
+        app.audit.record(seen.by, What::Throttled { limit, retry_after_s, email: None, source: seen.source });
+    }
+}
+
+/// A rule of the filter hit: somebody is trying, or the rule is wrong. Both are worth knowing.
+pub fn hit(app: &App, seen: &Seen, rule: &Rule) {
+    let mode = rule.mode.as_str();
+    metrics::counter!("dinehub_filter_hits_total", "rule" => rule.id.clone(), "mode" => mode).increment(1);
+    app.audit.record(seen.by, What::Filtered { rule: rule.id.as_str().into(), mode, source: seen.source });
 }
 
 /// Method and pattern: a path itself holds ids.

@@ -114,7 +114,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut all: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
         while let Some(Key(key)) = entries.next_key::<Key<'de>>()? {
             if all.iter().any(|(known, _)| *known == key) {
-                return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
+                // A name may be as long as the body; the refusal is not.
+                let name: String = key.chars().take(NAME_SHOWN).collect();
+                return Err(A::Error::custom(format_args!("duplicate key {name:?}")));
             }
             if all.len() == KEYS_MAX {
                 return Err(A::Error::custom(format_args!("more than {KEYS_MAX} keys in one object")));
@@ -124,6 +126,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Json::Object(all))
     }
 }
+
+/// So much of a name is said back, in characters.
+const NAME_SHOWN: usize = 64;
 
 /// No record has as many fields; finding duplicates stays cheap.
 const KEYS_MAX: usize = 256;

@@ -17,6 +17,7 @@ use super::cron::Cron;
 use crate::{
     access::policy::Rule,
     capability::{egress, event, files, handle::Declared, limit::Limits, secret},
+    config::Quota,
     error::{Fault, Setup},
     id::{PluginId, Role},
 };
@@ -100,6 +101,14 @@ pub struct Route {
     pub idempotency: bool,
     /// The `Location` of what was made, with `{field}`s of the result.
     pub location: Option<String>,
+    /// What it shows has a strong ETag. PUT, PATCH and DELETE on the same path then take `If-Match`, and the host decides.
+    #[serde(default)]
+    pub etag: bool,
+    /// It changes nothing without an `If-Match`.
+    #[serde(default)]
+    pub if_match: bool,
+    /// How often one account, or else one source, may call it; an operator may say something else.
+    pub rate: Option<Quota>,
 }
 
 /// The methods a route may have. `HEAD` follows `GET`; `OPTIONS` is the host's.
@@ -263,6 +272,11 @@ impl Route {
         }
         if self.raw && self.method.is_safe() {
             return Err(Fault::new(place(), "a GET has no body that could be raw").fix("remove `raw`"));
+        }
+        if self.rate.is_some_and(|quota| quota.burst == 0 || quota.per_minute == 0) {
+            return Err(
+                Fault::new(place(), "a rate must allow something").fix("rate = { burst = 10, per_minute = 30 }")
+            );
         }
         match self.status {
             None | Some(200 | 201 | 202 | 204) => Ok(()),

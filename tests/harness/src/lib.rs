@@ -13,3 +13,4 @@ pub mod cluster;
 pub mod database;
 pub mod server;
 pub mod shop;
+pub mod wire;

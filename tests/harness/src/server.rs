@@ -129,9 +129,10 @@ pub fn patient() -> Config {
 pub struct Server {
     pub address: SocketAddr,
     pub host: Host,
-    pub database: Database,
-    pub rings: Rings,
-    _stop: oneshot::Sender<()>,
+    pub database: Arc<Database>,
+    pub rings: Arc<Rings>,
+    packages: Vec<Package>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Server {
@@ -168,14 +169,33 @@ impl Server {
         config: &Config,
         granted: impl Fn(&Admission) -> Granted,
     ) -> dinehub::error::Setup<Self> {
-        let database = Database::fresh().await;
-        let admin = database.admin();
-        let admitted = try_admit(packages)?;
-        let rings = shared_rings(&admitted);
-        install::install(&admin, &rings, &admitted).await?;
+        let database = Arc::new(Database::fresh().await);
+        let admitted = try_admit(packages.clone())?;
+        let rings = Arc::new(shared_rings(&admitted));
+        install::install(&database.admin(), &rings, &admitted).await?;
+        Self::node((database, rings), packages, admitted, config, granted).await
+    }
+
+    /// One more host at the same database, with the same secrets and plugins: another node, set as `config` says.
+    pub async fn join(&self, config: &Config) -> Self {
+        let ground = (Arc::clone(&self.database), Arc::clone(&self.rings));
+        let all = |admission: &Admission| Granted::of(admission.functions());
+        let admitted = try_admit(self.packages.clone()).unwrap_or_else(|fault| panic!("{fault}"));
+        let joined = Self::node(ground, self.packages.clone(), admitted, config, all).await;
+        joined.unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    async fn node(
+        (database, rings): (Arc<Database>, Arc<Rings>),
+        packages: Vec<Package>,
+        admitted: Vec<Admission>,
+        config: &Config,
+        granted: impl Fn(&Admission) -> Granted,
+    ) -> dinehub::error::Setup<Self> {
         let roles = dinehub::command::project::read_roles(&root().join("plugins/roles.toml"))?;
         let host =
-            start::host_granting(&admin, &rings, (admitted, Vec::new()), roles, &at_home(config), granted).await?;
+            start::host_granting(&database.admin(), &rings, (admitted, Vec::new()), roles, &at_home(config), granted)
+                .await?;
         let listener = start::listen("test", "127.0.0.1:0").await?;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopping) = oneshot::channel::<()>();
@@ -187,7 +207,12 @@ impl Server {
                 })
                 .await;
         });
-        Ok(Self { address, host, database, rings, _stop: stop })
+        Ok(Self { address, host, database, rings, packages, stop: Some(stop) })
+    }
+
+    /// Tells it to end; requests in flight do first.
+    pub fn stop(&mut self) {
+        self.stop = None;
     }
 
     /// Nobody in particular.

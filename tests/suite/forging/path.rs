@@ -40,7 +40,8 @@ impl Path {
 
     fn transaction(&self, who: &str) -> Transaction {
         let caller = Caller::user(AccountId(who.parse().unwrap()), &["USER"]);
-        let opening = Opening { caller, read_only: false, timeout_ms: 5_000, limits: Limits::default() };
+        let opening =
+            Opening { caller, read_only: false, repeatable: false, timeout_ms: 5_000, limits: Limits::default() };
         Transaction::new(self.pool.clone(), self.shop.login(&self.pool, "alpha"), opening)
     }
 
@@ -131,7 +132,8 @@ async fn the_data_path_of_the_real_host_states_only_the_caller_of_the_request() 
     let login = pool.login(ground.server.login_of("ordering_rw"));
     for who in [ALICE, BOB, ALICE] {
         let caller = Caller::user(AccountId(who.parse().unwrap()), &["USER"]);
-        let opening = Opening { caller, read_only: true, timeout_ms: 5_000, limits: Limits::default() };
+        let opening =
+            Opening { caller, read_only: true, repeatable: false, timeout_ms: 5_000, limits: Limits::default() };
         let mut transaction = Transaction::new(pool.clone(), login.clone(), opening);
         let asked = statement("select platform.caller_id()", &[], &[Kind::Uuid]);
         let rows = transaction.execute(&asked, &[]).await.unwrap();

@@ -18,6 +18,7 @@ fn all() -> Vec<What> {
         | What::Key { .. }
         | What::Denied { .. }
         | What::Throttled { .. }
+        | What::Filtered { .. }
         | What::Faulted { .. }
         | What::Stopped { .. }
         | What::Limited { .. }
@@ -41,6 +42,7 @@ fn all() -> Vec<What> {
         What::Key { act: "in_use", ring: "jwt", key: "2026-11".into() },
         What::Denied { route: "GET /api/v1/admin/users/{id}/roles".into(), denial: denial.clone() },
         What::Throttled { limit: "login", retry_after_s: 30, email: Some(email()), source },
+        What::Filtered { rule: "sql-injection".into(), mode: "block", source },
         What::Faulted { artefact: artefact(), detail: "trapped: wasm trap: unreachable".into() },
         What::Stopped { artefact: artefact(), limit: "cpu_ms" },
         What::Limited { artefact: artefact(), limit: "log_lines_max" },
@@ -73,7 +75,9 @@ fn every_audit_event() {
     for what in all() {
         let by = match &what {
             What::Key { .. } | What::Busy { .. } | What::Lost { .. } => By::host(),
-            What::Unproven { .. } | What::Throttled { .. } => By::request(RequestId(Uuid::from_u128(1))),
+            What::Unproven { .. } | What::Throttled { .. } | What::Filtered { .. } => {
+                By::request(RequestId(Uuid::from_u128(1)))
+            }
             _ => {
                 let by = By::request(RequestId(Uuid::from_u128(1))).account(AccountId(Uuid::from_u128(2)));
                 By { token: Some(TokenId(Uuid::nil())), ..by }

@@ -173,7 +173,11 @@ impl Lease {
 /// BEGIN and `assume` go unnamed as well. A session that does not take the caller is not used again.
 async fn begin(connection: &Connection, opening: &Opening, work: &Work<'_>) -> Result<Rows, Stop> {
     let Connection { client, token, .. } = connection;
-    let begin = client.batch_execute(if opening.read_only { "BEGIN READ ONLY" } else { "BEGIN" });
+    let begin = client.batch_execute(match (opening.read_only, opening.repeatable) {
+        (true, _) => "BEGIN READ ONLY",
+        (false, false) => "BEGIN",
+        (false, true) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    });
     let params: [(&(dyn ToSql + Sync), Type); 5] = [
         (&opening.caller.kind().as_str(), Type::TEXT),
         (&opening.caller.id(), Type::UUID),

@@ -32,13 +32,16 @@ pub struct Opening {
     pub caller: Caller,
     /// Safe methods (RFC 9110 §9.2.1) open read-only transactions.
     pub read_only: bool,
+    /// REPEATABLE READ: to write a row that somebody else changed since the first statement fails, with a retry. For
+    /// requests that depend on what they read.
+    pub repeatable: bool,
     /// How long one statement may take, in milliseconds; at least 1.
     pub timeout_ms: i32,
     /// How much one statement may give.
     pub limits: Limits,
 }
 
-/// A request's transaction. Nothing is sent before the first statement; READ COMMITTED. Dropping it rolls back.
+/// A request's transaction. Nothing is sent before the first statement; READ COMMITTED, unless asked for more. Dropping it rolls back.
 ///
 /// What only reads is a transaction for each of its statements, sent whole in one flush: at READ COMMITTED each statement
 /// has a snapshot of its own anyway (PostgreSQL 15 §13.2.1), and nearly every read has one statement. So a read holds a
@@ -85,6 +88,11 @@ impl Transaction {
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.opening.caller
+    }
+
+    /// Makes reads repeatable; before the first statement.
+    pub fn repeat_reads(&mut self) {
+        self.opening.repeatable = true;
     }
 
     /// Whether a statement ran, and nothing ended it yet.

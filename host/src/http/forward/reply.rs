@@ -2,14 +2,23 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{HeaderValue, Response, StatusCode, header, request::Parts},
 };
 
-use super::super::router::Served;
+use super::{
+    super::{
+        condition::{self, Tags},
+        router::Served,
+    },
+    link,
+};
 use crate::{
+    capability::grants::Grants,
     error::{Error, Violation},
+    id::PluginId,
     plugin::{
         call::{self, Answer},
+        shape::Shape,
         value::{Boundary, Val, write::write},
     },
 };
@@ -24,10 +33,36 @@ pub(super) async fn finish(
     boundary: &Boundary<'_>,
     answer: Answer,
     keyed: Option<(&str, [u8; 32])>,
+    parts: &Parts,
 ) -> Result<Response<Body>, Error> {
-    let plugin = served.plugin.id().as_str();
-    let fault = |log: &str| Error::PluginFault { plugin: plugin.to_owned(), log: log.to_owned() };
-    let Answer { value, mut grants } = answer;
+    let shown = represent(served.plugin.id(), served.endpoint.gives.as_ref(), boundary, answer)?;
+    let Represented { body, value, mut grants } = shown;
+    let status = served.route.status.unwrap_or(if body.is_empty() { 204 } else { 200 });
+    if let Some((key, fingerprint)) = keyed {
+        let stored = grants.transaction().store(key.as_bytes(), &fingerprint, status, &body).await;
+        stored.map_err(|failure| call::unserved(served.plugin.id(), failure))?;
+    }
+    grants.into_transaction().commit().await.map_err(|why| call::uncommitted(served.plugin.id(), why))?;
+    respond(served, status, body, value.as_deref(), parts)
+}
+
+/// What a function gave, its transaction still open.
+pub(super) struct Represented {
+    /// As JSON; empty when it gave nothing.
+    pub(super) body: Vec<u8>,
+    pub(super) value: Option<Box<Val>>,
+    pub(super) grants: Grants,
+}
+
+/// Writes an `ok` as JSON; rolls an `err` back and gives it as the error.
+pub(super) fn represent(
+    plugin: &PluginId,
+    gives: Option<&Shape>,
+    boundary: &Boundary<'_>,
+    answer: Answer,
+) -> Result<Represented, Error> {
+    let fault = |log: &str| Error::PluginFault { plugin: plugin.to_string(), log: log.to_owned() };
+    let Answer { value, grants } = answer;
     let Some(Val::Result(result)) = value else { return Err(fault("gave no result")) };
     let value = match result {
         Ok(value) => value,
@@ -37,26 +72,26 @@ pub(super) async fn finish(
         }
     };
     let mut body = Vec::with_capacity(BODY_BYTES);
-    if let (Some(shape), Some(value)) = (&served.endpoint.gives, &value) {
+    if let (Some(shape), Some(value)) = (gives, &value) {
         write(boundary, shape, value, &mut body).map_err(fault)?;
     }
-    let status = served.route.status.unwrap_or(if body.is_empty() { 204 } else { 200 });
-    if let Some((key, fingerprint)) = keyed {
-        let stored = grants.transaction().store(key.as_bytes(), &fingerprint, status, &body).await;
-        stored.map_err(|failure| call::unserved(served.plugin.id(), failure))?;
-    }
-    grants.into_transaction().commit().await.map_err(|why| call::uncommitted(served.plugin.id(), why))?;
-    respond(served, status, body, value.as_deref())
+    Ok(Represented { body, value, grants })
 }
 
 /// The stored answer to an earlier request with the same key.
-pub(super) fn replay(served: &Served, status: u16, body: Vec<u8>) -> Result<Response<Body>, Error> {
-    let mut response = respond(served, status, body, None)?;
+pub(super) fn replay(served: &Served, status: u16, body: Vec<u8>, parts: &Parts) -> Result<Response<Body>, Error> {
+    let mut response = respond(served, status, body, None, parts)?;
     response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     Ok(response)
 }
 
-fn respond(served: &Served, status: u16, body: Vec<u8>, value: Option<&Val>) -> Result<Response<Body>, Error> {
+fn respond(
+    served: &Served,
+    status: u16,
+    body: Vec<u8>,
+    value: Option<&Val>,
+    parts: &Parts,
+) -> Result<Response<Body>, Error> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::from_u16(status).map_err(Error::internal)?;
     let headers = response.headers_mut();
@@ -65,6 +100,23 @@ fn respond(served: &Served, status: u16, body: Vec<u8>, value: Option<&Val>) -> 
     }
     let cache = if served.route.anonymous { "no-cache" } else { "no-store" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    if served.route.anonymous {
+        // Also somebody who logged in may ask, and see more.
+        headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+    }
+    if served.route.method.is_safe() {
+        headers.extend(link::next(&parts.uri, &body).map(|link| (header::LINK, link)));
+    }
+    if served.route.etag {
+        let tag = condition::tag(&body);
+        let known = Tags::read(&parts.headers, &header::IF_NONE_MATCH)?;
+        headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
+        if known.is_some_and(|known| known.hold_weakly(&tag)) {
+            headers.remove(header::CONTENT_TYPE);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+    }
     if let Some(location) = served.route.location.as_deref().zip(value).and_then(|(form, value)| fill(form, value)) {
         let location = format!("{}{location}", served.plugin.package.manifest.prefix());
         headers.extend(HeaderValue::from_str(&location).ok().map(|location| (header::LOCATION, location)));

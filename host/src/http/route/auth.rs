@@ -118,7 +118,7 @@ fn me<'r>(app: &'r App, permit: Permit, _: Request<'r>) -> Answer<'r> {
 
 /// One event an attempt. Only here is it known whom it was about, so [`crate::http::witness`] leaves these to this.
 fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Login, &Error>) {
-    let source = request.peer.0.ip();
+    let source = request.source;
     match proved {
         Ok(Login::Done(pass)) => app.audit.record(request.by.account(pass.account.id), What::Proven { email, source }),
         // Half a proof: what becomes of it is witnessed where the code is asked.
@@ -134,10 +134,10 @@ fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Logi
     }
 }
 
-/// Where a login comes from. The address is the peer's own, because no proxy is trusted yet.
+/// Where a login comes from.
 pub(super) fn origin(request: &Request<'_>) -> Origin {
     let device = request.parts.headers.get(header::USER_AGENT).and_then(|agent| Device::read(agent.as_bytes()));
-    Origin { source: request.peer.0.ip(), device }
+    Origin { source: request.source, device }
 }
 
 /// A token as its holder gets it.
