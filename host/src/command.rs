@@ -18,6 +18,7 @@ pub mod seed;
 pub mod serve;
 pub mod start;
 pub mod stock;
+pub mod top;
 pub mod user;
 pub mod watch;
 
@@ -55,6 +56,8 @@ pub enum Command {
     /// See what plugins may touch.
     #[command(subcommand)]
     Grants(grants::Command),
+    /// What the plugins of a running host use, and how near they come to their limits.
+    Top(top::Top),
     /// What happened, and whether the record of it is whole.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -87,6 +90,7 @@ pub async fn run(program: Program) -> Setup<ExitCode> {
         Command::Db(command) => return db::run(command).await,
         Command::Plugin(command) => plugin::run(project, command).await?,
         Command::Grants(command) => grants::run(&project()?, &command).await?,
+        Command::Top(arguments) => return top::run(&arguments).await,
         Command::Audit(command) => return audit::run(command).await,
         Command::Event(command) => event::run(command).await?,
         Command::User(command) => user::run(command).await?,

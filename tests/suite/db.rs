@@ -116,3 +116,30 @@ async fn a_lock_that_lacks_a_plugin_is_neither_applied_nor_served() {
     let found: i64 = connect(&machine.database.admin()).await.query_one(is_empty, &[]).await.unwrap().get(0);
     assert_eq!(found, 0, "nothing was done");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_reads_the_audit_and_learns_when_it_is_not_as_it_was_written() {
+    let machine = Machine::new().await;
+    let (code, _, stderr) = machine.run(&["db", "apply"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    machine.serves();
+    let (code, whole, stderr) = machine.run(&["audit", "verify"]);
+    assert_eq!(code, Some(0), "{whole}{stderr}");
+    assert!(whole.starts_with("3 events are as they were written\ncheckpoint 3:"), "{whole}");
+    let checkpoint = whole.trim_end().rsplit(' ').next().unwrap();
+    let (_, tail, _) = machine.run(&["audit", "tail", "-n", "2"]);
+    assert!(tail.lines().count() == 2 && tail.contains("key.changed") && tail.contains("act=in_use"), "{tail}");
+    let (_, one, _) = machine.run(&["audit", "tail", "--kind", "key.changed", "-n", "1", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&one).unwrap()["ring"], "cursor");
+    let (_, none, _) = machine.run(&["audit", "tail", "--kind", "secret.used"]);
+    assert_eq!(none, "");
+    let admin = connect(&machine.database.admin()).await;
+    admin.batch_execute("delete from dinehub.audit_event where seq = 3").await.unwrap();
+    let (code, cut, _) = machine.run(&["audit", "verify", "--checkpoint", checkpoint]);
+    assert_eq!((code, cut.contains("the end was cut off")), (Some(3), true), "{cut}");
+    admin.batch_execute("update dinehub.audit_event set body = replace(body, 'jwt', 'xyz')").await.unwrap();
+    let (code, changed, _) = machine.run(&["audit", "verify", "-o", "json"]);
+    assert_eq!(code, Some(3));
+    let changed: Value = serde_json::from_str(&changed).unwrap();
+    assert_eq!(changed["broken"], "event 1 is not as it was written");
+}

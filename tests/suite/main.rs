@@ -59,6 +59,7 @@ mod gate;
 mod handle;
 mod egress;
 mod sandbox;
+mod top;
 mod event;
 mod payment;
 mod crash;

@@ -211,6 +211,12 @@ pub enum What {
         artefact: Artefact,
         limit: &'static str,
     },
+    /// A bound cut something off (log lines, rows, a file), and the plugin went on without it.
+    Limited {
+        #[serde(flatten)]
+        artefact: Artefact,
+        limit: &'static str,
+    },
     /// All of a plugin's slots and its queue were taken; once for many requests.
     Busy {
         #[serde(flatten)]
@@ -271,6 +277,7 @@ impl What {
             Self::Filtered { .. } => "request.filtered",
             Self::Faulted { .. } => "plugin.faulted",
             Self::Stopped { .. } => "plugin.stopped",
+            Self::Limited { .. } => "plugin.limited",
             Self::Busy { .. } => "plugin.busy",
             Self::Ungranted { .. } => "grant.refused",
             Self::SecretUsed { .. } => "secret.used",
@@ -294,6 +301,7 @@ impl What {
             Self::Unproven { .. }
             | Self::Denied { .. }
             | Self::Throttled { .. }
+            | Self::Limited { .. }
             | Self::Filtered { .. }
             | Self::Ungranted { .. }
             | Self::Unsent { .. } => Outcome::Refused,

@@ -25,7 +25,9 @@ pub fn link(linker: &mut Linker<Grants>, plugin: &PluginId, interface: &str, fun
         Function::new(&interface, &function).link(&mut instance, move |grants, arguments| {
             let (plugin, interface, function) = (plugin.clone(), Arc::clone(&interface), Arc::clone(&function));
             Box::pin(async move {
-                let tree = grants.tree().descend(&plugin).map_err(|error| grants.stop(error))?;
+                grants.meter_mut().nested_call();
+                let max = grants.limits().nested_calls_max;
+                let tree = grants.tree().descend(&plugin, max).map_err(|error| grants.stop(error))?;
                 let permit = grants.permit().for_callee();
                 let (arguments, callee) = (arguments.to_vec(), grants.callee());
                 let nested =

@@ -14,6 +14,7 @@ use wasmtime::component::{Linker, Val};
 use super::{
     gate::Function,
     grants::{Grants, Stopped},
+    limit,
 };
 use crate::{
     audit::event::What,
@@ -69,7 +70,12 @@ async fn execute(grants: &mut Grants, bound: &Bound, arguments: &[Val]) -> Resul
         Ok(params) => params,
         Err(why) => return Ok(error("invalid", Some(why))),
     };
-    match grants.transaction().execute(&bound.statement, &params).await {
+    let executed = grants.transaction().execute(&bound.statement, &params).await;
+    let used = grants.transaction().used();
+    if !grants.meter_mut().database(used) {
+        return Err(grants.stop_at_bound());
+    }
+    match executed {
         Ok(rows) => {
             if !grants.meter_mut().rows(rows.len()) {
                 return Err(grants.stop_at_bound());
@@ -97,11 +103,15 @@ fn refuse(grants: &mut Grants, bound: &Bound, failure: Failure) -> Val {
             let denial = Denial::statement(grants.plugin().as_str(), handle, statement);
             tracing::warn!(target: "database", plugin = %grants.plugin(), %handle, %statement, %denial, %why, "denied");
             let import = format!("statement {handle}.{statement}").into();
+            grants.deny();
             grants.record(|artefact| What::Ungranted { artefact, import, denial: Some(denial) });
             error("denied", None)
         }
         Failure::Timeout => error("timeout", None),
-        Failure::TooManyRows => error("too-many-rows", None),
+        Failure::TooManyRows => {
+            grants.limited(limit::Bound::RowBytes);
+            error("too-many-rows", None)
+        }
         Failure::Aborted => error("aborted", None),
         Failure::Retry => {
             grants.note_retry();

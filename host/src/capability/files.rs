@@ -11,6 +11,7 @@ use wasmtime::component::{Linker, Val};
 use super::{
     gate::Function,
     grants::{Grants, Stopped},
+    limit::Bound,
 };
 use crate::error::{Error, Fault, Setup};
 
@@ -40,6 +41,8 @@ pub type Files = BTreeMap<String, Arc<Dir>>;
 enum Failure {
     Missing,
     TooLarge,
+    /// All files together would be more than the quota; a guest sees `too-large`.
+    Full,
     NotText,
     Unavailable,
 }
@@ -48,7 +51,7 @@ impl Failure {
     fn case(self) -> &'static str {
         match self {
             Self::Missing => "missing",
-            Self::TooLarge => "too-large",
+            Self::TooLarge | Self::Full => "too-large",
             Self::NotText => "not-text",
             Self::Unavailable => "unavailable",
         }
@@ -104,6 +107,9 @@ pub fn link(linker: &mut Linker<Grants>, interface: &str, name: &str, spec: &Spe
         Box::pin(async move {
             let directory = opened?;
             let done = blocking(move || write(&directory, &path, &content, bytes_max, quota_bytes)).await;
+            if done == Err(Failure::Full) {
+                grants.limited(Bound::FileQuota);
+            }
             Ok(Some(answer(done.map(|()| None))))
         })
     })
@@ -145,8 +151,11 @@ fn read(directory: &Dir, path: &str, bytes_max: u32) -> Result<String, Failure> 
 fn write(directory: &Dir, path: &str, text: &str, bytes_max: u32, quota_bytes: u64) -> Result<(), Failure> {
     let replaced = directory.metadata(path).map_or(0, |known| known.len());
     let full = used_bytes(directory)?.saturating_sub(replaced).saturating_add(text.len() as u64) > quota_bytes;
-    if text.len() > bytes_max as usize || full {
+    if text.len() > bytes_max as usize {
         return Err(Failure::TooLarge);
+    }
+    if full {
+        return Err(Failure::Full);
     }
     let fresh = format!("{path}.{}.new", uuid::Uuid::new_v4().simple());
     directory.write(&fresh, text)?;
@@ -161,7 +170,7 @@ fn used_bytes(directory: &Dir) -> Result<u64, Failure> {
     let mut used = 0_u64;
     for (at, entry) in directory.entries()?.enumerate() {
         if at >= FILES_MAX {
-            return Err(Failure::TooLarge);
+            return Err(Failure::Full);
         }
         used = used.saturating_add(entry?.metadata()?.len());
     }

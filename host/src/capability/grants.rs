@@ -16,9 +16,11 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    budget::Budget,
     granted::{Granted, Used},
     handle::Opened,
-    limit::{Limits, Meter},
+    limit::{Bound, Limits},
+    meter::Meter,
     tree::{Callee, Tree},
 };
 use crate::{
@@ -56,6 +58,7 @@ pub struct Approved {
     artefact: Artefact,
     /// When it was last recorded that all slots are taken, in seconds since 1970.
     busy_s: AtomicI64,
+    budget: Arc<Budget>,
 }
 
 /// Whether a call may change anything.
@@ -91,6 +94,7 @@ impl Approved {
             audit,
             artefact,
             busy_s: AtomicI64::new(0),
+            budget: Arc::default(),
         }
     }
 
@@ -112,6 +116,12 @@ impl Approved {
         &self.plugin
     }
 
+    /// What its calls used so far.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Its plugin and digest, for the audit.
     #[must_use]
     pub fn artefact(&self) -> Artefact {
@@ -120,6 +130,7 @@ impl Approved {
 
     /// A request found all slots taken: an event, but not one for each of many.
     pub fn note_busy(&self) {
+        self.budget.stop(Bound::Calls.name());
         let now_s = jiff::Timestamp::now().as_second();
         let told_s = self.busy_s.load(Ordering::Relaxed);
         let is_due = now_s.saturating_sub(told_s) >= BUSY_EVERY_S;
@@ -139,11 +150,11 @@ impl Approved {
             caller: caller(&permit),
             read_only: mode == Mode::ReadOnly,
             repeatable: false,
-            timeout_ms: i32::try_from(self.limits.deadline_ms).unwrap_or(i32::MAX),
+            timeout_ms: i32::try_from(self.limits.deadline_ms.min(self.limits.database_ms)).unwrap_or(i32::MAX),
             limits: guest::Limits { rows_max: self.limits.rows_max as usize, bytes_max: self.limits.row_bytes_max },
         };
         let transaction = Transaction::new(self.pool.clone(), login.clone(), opening);
-        let meter = Meter::new(self.limits, self.tick_ms);
+        let meter = Meter::new(self.limits, self.tick_ms, Arc::clone(&self.budget));
         Grants {
             approved: Arc::clone(self),
             permit,
@@ -239,6 +250,17 @@ impl Grants {
     pub fn stop_at_bound(&mut self) -> Stopped {
         let limit = self.meter.exceeded().map_or("a limit", super::limit::Bound::name);
         self.stop(Error::Stopped { plugin: self.approved.plugin.to_string(), limit })
+    }
+
+    /// PostgreSQL refused a statement.
+    pub fn deny(&self) {
+        self.approved.budget.deny();
+    }
+
+    /// A bound cut something off, and the guest goes on without it.
+    pub fn limited(&self, bound: Bound) {
+        self.approved.budget.stop(bound.name());
+        self.record(|artefact| What::Limited { artefact, limit: bound.name() });
     }
 
     /// Records something about this call; `what` is given the plugin.

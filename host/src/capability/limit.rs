@@ -1,9 +1,9 @@
-//! The bounds of one call: what `plugin.toml` may ask for, the host's caps, and the meter that counts.
+//! The bounds of one call: what `plugin.toml` may ask for, and the host's caps.
 //!
 //! Every field here is read somewhere; a limit that nothing reads is a defect.
 
 use serde::{Deserialize, Serialize};
-use wasmtime::ResourceLimiter;
+use wasmtime::Trap;
 
 use crate::error::{Fault, Setup};
 
@@ -27,8 +27,12 @@ pub struct Limits {
     pub rows_max: u32,
     /// Bytes of rows one statement may give, as PostgreSQL sends them.
     pub row_bytes_max: usize,
+    /// Time the database may be at one call's statements, all together; waiting for a connection is not counted.
+    pub database_ms: u32,
     /// Requests one call may send to granted hosts.
     pub http_calls_max: u32,
+    /// Calls of other plugins that a request which enters here may cause, counted over its whole tree of calls.
+    pub nested_calls_max: u32,
     /// Log lines one call may write.
     pub log_lines_max: u32,
     /// Events one call may publish.
@@ -48,7 +52,9 @@ impl Default for Limits {
             statements_max: 50,
             rows_max: 2_000,
             row_bytes_max: 1 << 20,
+            database_ms: 1_500,
             http_calls_max: 4,
+            nested_calls_max: 16,
             log_lines_max: 50,
             events_max: 20,
             calls_max: 64,
@@ -67,7 +73,9 @@ impl Limits {
         statements_max: 1_000,
         rows_max: 50_000,
         row_bytes_max: 8 << 20,
+        database_ms: 20_000,
         http_calls_max: 50,
+        nested_calls_max: 200,
         log_lines_max: 1_000,
         events_max: 200,
         calls_max: 500,
@@ -88,7 +96,7 @@ impl Limits {
 
     /// Name and value of each, for reviewers and checks.
     #[must_use]
-    pub fn listed(&self) -> [(&'static str, u64); 12] {
+    pub fn listed(&self) -> [(&'static str, u64); 14] {
         [
             ("deadline_ms", self.deadline_ms.into()),
             ("cpu_ms", self.cpu_ms.into()),
@@ -98,7 +106,9 @@ impl Limits {
             ("statements_max", self.statements_max.into()),
             ("rows_max", self.rows_max.into()),
             ("row_bytes_max", self.row_bytes_max as u64),
+            ("database_ms", self.database_ms.into()),
             ("http_calls_max", self.http_calls_max.into()),
+            ("nested_calls_max", self.nested_calls_max.into()),
             ("log_lines_max", self.log_lines_max.into()),
             ("events_max", self.events_max.into()),
             ("calls_max", self.calls_max.into()),
@@ -106,149 +116,84 @@ impl Limits {
     }
 }
 
-/// Which bound a guest ran into.
+/// A bound of a call. The first ones are counted by the [`Meter`](super::meter::Meter); the others are kept by wasmtime, PostgreSQL's rows as they
+/// arrive, or whoever lets calls in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Bound {
-    Deadline,
     Cpu,
     Memory,
     Statements,
     Rows,
+    Database,
     HttpCalls,
+    NestedCalls,
     Events,
+    LogLines,
+    Deadline,
+    Hostcall,
+    Handles,
+    RowBytes,
+    Stack,
     Calls,
+    FileQuota,
 }
 
 impl Bound {
-    /// The limit's name in `plugin.toml`.
+    /// Every bound, in the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Cpu,
+        Self::Memory,
+        Self::Statements,
+        Self::Rows,
+        Self::Database,
+        Self::HttpCalls,
+        Self::NestedCalls,
+        Self::Events,
+        Self::LogLines,
+        Self::Deadline,
+        Self::Hostcall,
+        Self::Handles,
+        Self::RowBytes,
+        Self::Stack,
+        Self::Calls,
+        Self::FileQuota,
+    ];
+
+    /// The limit's name in `plugin.toml`; the stack is the host's own affair.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Deadline => "deadline_ms",
             Self::Cpu => "cpu_ms",
             Self::Memory => "memory_bytes",
             Self::Statements => "statements_max",
             Self::Rows => "rows_max",
+            Self::Database => "database_ms",
             Self::HttpCalls => "http_calls_max",
+            Self::NestedCalls => "nested_calls_max",
             Self::Events => "events_max",
+            Self::LogLines => "log_lines_max",
+            Self::Deadline => "deadline_ms",
+            Self::Hostcall => "hostcall_bytes",
+            Self::Handles => "handles_max",
+            Self::RowBytes => "row_bytes_max",
+            Self::Stack => "stack",
             Self::Calls => "calls_max",
+            Self::FileQuota => "quota_bytes",
         }
     }
-}
 
-/// An element of a table costs the host about a pointer.
-const TABLE_ELEMENT_BYTES: usize = 8;
-
-/// Counts what one call uses. Memories and tables are summed: wasmtime's own `StoreLimits` bounds each by itself.
-#[derive(Debug)]
-pub struct Meter {
-    limits: Limits,
-    memory_bytes: usize,
-    statements: u32,
-    rows: u32,
-    http_calls: u32,
-    log_lines: u32,
-    events: u32,
-    ticks: u32,
-    ticks_max: u32,
-    exceeded: Option<Bound>,
-}
-
-impl Meter {
-    /// Nothing used yet; a tick of the engine's clock lasts `tick_ms`.
+    /// The bound that wasmtime kept, if that is why a call failed. Two of its errors have no type; a hostile guest for each
+    /// shows that their words are still these.
     #[must_use]
-    pub fn new(limits: Limits, tick_ms: u32) -> Self {
-        Self {
-            limits,
-            memory_bytes: 0,
-            statements: 0,
-            rows: 0,
-            http_calls: 0,
-            log_lines: 0,
-            events: 0,
-            ticks: 0,
-            ticks_max: limits.cpu_ms.div_ceil(tick_ms.max(1)).max(1),
-            exceeded: None,
+    pub fn of(error: &wasmtime::Error) -> Option<Self> {
+        if matches!(error.downcast_ref(), Some(Trap::StackOverflow)) {
+            return Some(Self::Stack);
         }
-    }
-
-    /// The bound that stopped the guest, if one did.
-    #[must_use]
-    pub fn exceeded(&self) -> Option<Bound> {
-        self.exceeded
-    }
-
-    /// Bytes of guest memory in use.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes
-    }
-
-    /// A store ended, and gave its memory back.
-    pub fn store_ended(&mut self) {
-        self.memory_bytes = 0;
-    }
-
-    /// One tick of the clock fell into the guest; false when its time is used up.
-    pub fn tick(&mut self) -> bool {
-        self.ticks += 1;
-        self.within(self.ticks <= self.ticks_max, Bound::Cpu)
-    }
-
-    /// One more statement; false when there were enough.
-    pub fn statement(&mut self) -> bool {
-        self.statements += 1;
-        self.within(self.statements <= self.limits.statements_max, Bound::Statements)
-    }
-
-    /// `count` more rows; false when there were enough.
-    pub fn rows(&mut self, count: usize) -> bool {
-        self.rows = self.rows.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-        self.within(self.rows <= self.limits.rows_max, Bound::Rows)
-    }
-
-    /// One more request to a granted host; false when there were enough.
-    pub fn http_call(&mut self) -> bool {
-        self.http_calls += 1;
-        self.within(self.http_calls <= self.limits.http_calls_max, Bound::HttpCalls)
-    }
-
-    /// One more event; false when there were enough.
-    pub fn event(&mut self) -> bool {
-        self.events = self.events.saturating_add(1);
-        self.within(self.events <= self.limits.events_max, Bound::Events)
-    }
-
-    /// Whether one more log line may be written; the guest is not told when not.
-    pub fn log_line(&mut self) -> bool {
-        self.log_lines = self.log_lines.saturating_add(1);
-        self.log_lines <= self.limits.log_lines_max
-    }
-
-    fn within(&mut self, is_within: bool, bound: Bound) -> bool {
-        if !is_within {
-            self.exceeded.get_or_insert(bound);
+        let says = |words: &str| error.chain().any(|cause| cause.to_string().contains(words));
+        if says("fuel allocated for hostcalls has been exhausted") {
+            return Some(Self::Hostcall);
         }
-        is_within
-    }
-
-    fn grow(&mut self, by: usize) -> bool {
-        let wanted = self.memory_bytes.saturating_add(by);
-        let fits = self.within(wanted <= self.limits.memory_bytes, Bound::Memory);
-        if fits {
-            self.memory_bytes = wanted;
-        }
-        fits
-    }
-}
-
-impl ResourceLimiter for Meter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(desired.saturating_sub(current)))
-    }
-
-    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES)))
+        says("store handle limit exceeded").then_some(Self::Handles)
     }
 }
 
@@ -267,13 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn memories_and_tables_are_summed() {
-        let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
-        let mut meter = Meter::new(limits, 1);
-        assert!(meter.memory_growing(0, 1 << 19, None).unwrap());
-        assert!(meter.memory_growing(0, 1 << 18, None).unwrap());
-        assert!(!meter.table_growing(0, (1 << 18) / 8 + 1, None).unwrap());
-        assert_eq!(meter.exceeded(), Some(Bound::Memory));
-        assert_eq!(meter.memory_bytes(), (1 << 19) + (1 << 18));
+    fn a_bound_stands_at_its_number_and_a_limit_of_a_manifest_has_one() {
+        for (at, bound) in Bound::ALL.into_iter().enumerate() {
+            assert_eq!(bound as usize, at);
+        }
+        for (name, _) in Limits::default().listed() {
+            assert!(Bound::ALL.iter().any(|bound| bound.name() == name), "{name} is no bound");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use wasmtime::component::{Linker, Val};
 
-use super::{gate::Function, grants::Grants};
+use super::{gate::Function, grants::Grants, limit::Bound};
 use crate::error::{Fault, Setup};
 
 /// The interface as the component must name it.
@@ -18,10 +18,12 @@ pub fn link(linker: &mut Linker<Grants>) -> Setup<()> {
     let fault = |error: wasmtime::Error| Fault::new(INTERFACE, format!("{error:#}"));
     let mut instance = linker.instance(INTERFACE).map_err(fault)?;
     Function::new(INTERFACE, "write").link(&mut instance, |grants, arguments| {
-        if let [Val::Enum(level), Val::String(message), Val::List(fields)] = arguments
-            && grants.meter_mut().log_line()
-        {
-            write(grants, level, message, fields);
+        if let [Val::Enum(level), Val::String(message), Val::List(fields)] = arguments {
+            if grants.meter_mut().log_line() {
+                write(grants, level, message, fields);
+            } else if grants.meter().is_first_too_many() {
+                grants.limited(Bound::LogLines);
+            }
         }
         Box::pin(async { Ok(None) })
     })

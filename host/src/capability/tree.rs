@@ -1,10 +1,14 @@
 //! A request's way through plugins, and the trait by which one step leads to the next.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
 
 use futures::future::BoxFuture;
 use wasmtime::component::Val;
 
+use super::limit::Bound;
 use crate::{
     access::permit::Permit,
     error::Error,
@@ -21,6 +25,15 @@ pub struct Tree {
     /// Events between this call and a request of somebody; 0 in a request.
     pub hops: u32,
     path: Vec<PluginId>,
+    /// Made by the first nested call: most requests make none.
+    calls: OnceLock<Arc<Calls>>,
+}
+
+/// Nested calls of one tree, against the limit of the plugin where the request entered.
+#[derive(Debug)]
+struct Calls {
+    made: AtomicU32,
+    max: u32,
 }
 
 impl Tree {
@@ -33,11 +46,12 @@ impl Tree {
     /// A call that the host makes at `plugin` because of an event, which is so many events from a request.
     #[must_use]
     pub fn caused(request: RequestId, plugin: &PluginId, hops: u32) -> Self {
-        Self { request, hops, path: vec![plugin.clone()] }
+        Self { request, hops, path: vec![plugin.clone()], calls: OnceLock::new() }
     }
 
-    /// One plugin further; refused when that would be too deep or a cycle.
-    pub fn descend(&self, plugin: &PluginId) -> Result<Self, Error> {
+    /// One plugin further; refused when that would be too deep, a cycle, or one call too many. `max` is the calling plugin's
+    /// limit, and counts when it is where the request entered.
+    pub fn descend(&self, plugin: &PluginId, max: u32) -> Result<Self, Error> {
         let names = || self.path.iter().map(PluginId::as_str).collect::<Vec<_>>().join(" → ");
         if self.path.contains(plugin) {
             let log = format!("a cycle of calls: {} → {plugin}", names());
@@ -47,9 +61,14 @@ impl Tree {
             let log = format!("more than {DEPTH_MAX} plugins deep: {} → {plugin}", names());
             return Err(Error::PluginFault { plugin: plugin.to_string(), log });
         }
+        let calls = self.calls.get_or_init(|| Arc::new(Calls { made: AtomicU32::new(0), max }));
+        if calls.made.fetch_add(1, Ordering::Relaxed) >= calls.max {
+            let plugin = self.path.first().unwrap_or(plugin).to_string();
+            return Err(Error::Stopped { plugin, limit: Bound::NestedCalls.name() });
+        }
         let mut path = self.path.clone();
         path.push(plugin.clone());
-        Ok(Self { request: self.request, hops: self.hops, path })
+        Ok(Self { request: self.request, hops: self.hops, path, calls: OnceLock::from(Arc::clone(calls)) })
     }
 }
 

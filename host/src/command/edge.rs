@@ -89,8 +89,8 @@ fn security(security: &config::Security) -> Setup<Security> {
     for (key, name, values) in [
         ("contact", "Contact", uris(&security.contact)),
         ("canonical", "Canonical", uris(&security.canonical)),
-        ("policy", "Policy", uris(&[security.policy.clone()])),
-        ("encryption", "Encryption", uris(&[security.encryption.clone()])),
+        ("policy", "Policy", uris(std::slice::from_ref(&security.policy))),
+        ("encryption", "Encryption", uris(std::slice::from_ref(&security.encryption))),
     ] {
         for value in values.into_iter().filter(|value| !value.is_empty()) {
             // RFC 9116 §2.5: each is a URI, and a web address is https.

@@ -59,11 +59,12 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     let follow = Follow::new(host.clone(), place, &config, change)?;
     let api = start::listen("http.listen", &config.http.listen).await?;
     let admin_port = start::listen("admin.listen", &config.admin.listen).await?;
+    let stop = stop_signal();
     tracing::info!(target: "host", listen = %config.http.listen, admin = %config.admin.listen, "ready");
     host.sweep();
     let operators = tokio::spawn(axum_serve(admin_port, &host, metrics));
     tokio::select! {
-        () = host.serve(api, stop_signal()) => {}
+        () = host.serve(api, stop) => {}
         // It ends only when files cannot be watched: then nobody would notice that installing does nothing.
         ended = follow.run() => ended?,
     }
@@ -81,17 +82,21 @@ fn axum_serve(
     crate::http::serve::serve(listener, crate::http::serve::routed(service), host.app.bounds, std::future::pending())
 }
 
-/// Ends when the process is told to.
-pub async fn stop_signal() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Ends when the process is told to. It listens from this call on: a signal that comes before anybody waits is not lost, and
+/// does not end the process in the middle of what it does.
+pub fn stop_signal() -> impl Future<Output = ()> {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    async move {
+        let terminate = async {
+            match terminate {
+                Ok(mut signal) => drop(signal.recv().await),
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = terminate => {}
+            _ = tokio::signal::ctrl_c() => {}
         }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }
 

@@ -3,7 +3,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{App, filter::Rule, router::Route, serve::Peer};
+use super::{
+    App,
+    filter::Rule,
+    router::{Route, Target},
+    serve::Peer,
+};
 use crate::{
     audit::event::{By, What},
     error::{Error, Unproven},
@@ -29,7 +34,12 @@ pub fn refusal(app: &App, seen: &Seen, error: &Error) {
         Error::Unauthenticated(why) => Some(What::Unproven { why: *why, email: None, source }),
         Error::Denied(_) => Some(What::Denied { route: route(seen).into(), denial: None }),
         Error::Unassured(_) => Some(What::Denied { route: route(seen).into(), denial: None }),
-        Error::Forbidden(denial) => Some(What::Denied { route: route(seen).into(), denial: Some(denial.clone()) }),
+        Error::Forbidden(denial) => {
+            if let Some(Target::Plugin(served)) = seen.route.as_ref().map(|route| &route.target) {
+                served.plugin.approved().budget().deny();
+            }
+            Some(What::Denied { route: route(seen).into(), denial: Some(denial.clone()) })
+        }
         other => witness::fault(&app.edition().registry, other),
     };
     what.into_iter().for_each(|what| app.audit.record(seen.by, what));

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     capability::{
         grants::{Grants, Mode},
+        limit::Bound,
         tree::{Callee, Nested},
     },
     database::guest::{Failure, Uncommitted},
@@ -89,6 +90,9 @@ const UNSERVED: &str = "the database failed the call, or another transaction was
 fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
     if let Some(stopped) = grants.take_stop() {
         return stopped;
+    }
+    if let Some(bound) = Bound::of(error) {
+        grants.meter_mut().exceed(bound);
     }
     if grants.meter().exceeded().is_some() {
         grants.stop_at_bound();

@@ -60,6 +60,12 @@ impl Plugin {
         self.exports.get(interface)?.get(function).copied()
     }
 
+    /// How many requests hold a slot now.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.calls.taken()
+    }
+
     /// The compiled component with its handles linked.
     #[must_use]
     pub fn pre(&self) -> &InstancePre<Grants> {

@@ -12,6 +12,7 @@ const QUEUE_FACTOR: u32 = 4;
 /// Lets so many in at once, lets some wait, and turns the rest away at once.
 #[derive(Debug)]
 pub(super) struct Gate {
+    max: usize,
     slots: Arc<Semaphore>,
     queue: Arc<Semaphore>,
 }
@@ -19,7 +20,12 @@ pub(super) struct Gate {
 impl Gate {
     pub(super) fn new(slots: u32) -> Self {
         let of = |count: u32| Arc::new(Semaphore::new(count as usize));
-        Self { slots: of(slots), queue: of(slots.saturating_mul(QUEUE_FACTOR)) }
+        Self { max: slots as usize, slots: of(slots), queue: of(slots.saturating_mul(QUEUE_FACTOR)) }
+    }
+
+    /// Slots that are taken now.
+    pub(super) fn taken(&self) -> usize {
+        self.max.saturating_sub(self.slots.available_permits())
     }
 
     pub(super) async fn enter(&self, wait: Duration) -> Result<OwnedSemaphorePermit, Error> {

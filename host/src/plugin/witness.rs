@@ -1,32 +1,40 @@
-//! What a call that did not end well is to the audit: which plugin broke, or was stopped at which bound.
+//! What a call that did not end well is to the audit and to the plugin's budget: which plugin broke, or was stopped at which
+//! bound.
 
 use super::registry::Registry;
 use crate::{
     audit::event::{Artefact, What},
+    capability::{budget::Budget, limit::Bound},
     error::Error,
 };
 
 /// How the log of a call begins that a plugin ended with a problem of its own.
 pub const REFUSED: &str = "refused";
 
-/// The event of an error that is a plugin's fault; none for any other. Whoever answers for the call records it: once, for the
-/// whole tree of calls.
+/// Counts an error that is a plugin's fault and gives its event; none for any other. Whoever answers for the call asks: once,
+/// for the whole tree of calls.
 #[must_use]
 pub fn fault(registry: &Registry, error: &Error) -> Option<What> {
-    let artefact = |plugin: &str| {
-        let known = registry.iter().find(|known| known.id().as_str() == plugin);
-        known.map_or_else(|| Artefact::new(plugin, ""), |known| known.approved().artefact())
+    let of = |plugin: &str, count: &dyn Fn(&Budget)| {
+        let known = registry.iter().find(|known| known.id().as_str() == plugin).map(|known| known.approved());
+        if let Some(known) = known {
+            count(known.budget());
+        }
+        known.map_or_else(|| Artefact::new(plugin, ""), |known| known.artefact())
     };
     Some(match error {
         Error::PluginFault { plugin, log } => {
             // What a plugin said itself may be about anybody.
             let detail = if log.starts_with(REFUSED) { REFUSED } else { log.as_str() };
-            What::Faulted { artefact: artefact(plugin), detail: detail.into() }
+            What::Faulted { artefact: of(plugin, &Budget::fault), detail: detail.into() }
         }
-        Error::Stopped { plugin, limit } => What::Stopped { artefact: artefact(plugin), limit },
-        Error::Timeout { plugin, .. } => What::Stopped { artefact: artefact(plugin), limit: "deadline_ms" },
+        Error::Stopped { plugin, limit } => What::Stopped { artefact: of(plugin, &|budget| budget.stop(limit)), limit },
+        Error::Timeout { plugin, .. } => {
+            let limit = Bound::Deadline.name();
+            What::Stopped { artefact: of(plugin, &|budget| budget.stop(limit)), limit }
+        }
         Error::Ungranted { plugin, import } => {
-            What::Ungranted { artefact: artefact(plugin), import: import.as_str().into(), denial: None }
+            What::Ungranted { artefact: of(plugin, &Budget::deny), import: import.as_str().into(), denial: None }
         }
         _ => return None,
     })

@@ -10,7 +10,7 @@ use dinehub::{
 use harness::server::guests;
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::{ManglingAndAbi, Resolve};
+use wit_parser::{ManglingAndAbi, Resolve, WorldId};
 
 /// An artefact taken apart, to be changed and sealed again.
 #[derive(Clone)]
@@ -31,12 +31,18 @@ impl Parts {
 
     /// A component made from WIT alone, without statements; none of its functions does anything.
     pub(crate) fn of_wit(id: &str, wit: &str, manifest: &str) -> Self {
+        let (resolve, world) = resolve(wit);
+        Self::of_module(id, wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32), wit, manifest)
+    }
+
+    /// The same around a core module that somebody wrote by hand.
+    pub(crate) fn of_module(id: &str, module: Vec<u8>, wit: &str, manifest: &str) -> Self {
         let empty = serde_json::json!({
             "statements": [], "wit": "", "catalog": dinehub::database::catalog::Catalog::default(),
             "migrations": [], "docs": {}
         });
         let manifest = format!("id = \"{id}\"\nversion = \"1.0.0\"\ndescription = \"A test.\"\n{manifest}");
-        Self { component: component(wit), manifest, content: serde_json::from_value(empty).unwrap() }
+        Self { component: component(module, wit), manifest, content: serde_json::from_value(empty).unwrap() }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -60,14 +66,18 @@ fn section<'b>(bytes: &'b [u8], name: &str) -> &'b [u8] {
     sections.last().unwrap()
 }
 
-fn component(wit: &str) -> Vec<u8> {
+fn resolve(wit: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     resolve.push_source("platform.wit", PLATFORM_WIT).unwrap();
     let package = resolve.push_source("plugin.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
-    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    (resolve, world)
+}
+
+fn component(mut module: Vec<u8>, wit: &str) -> Vec<u8> {
+    let (resolve, world) = resolve(wit);
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
 /// A world with `api` of these functions and these imports.

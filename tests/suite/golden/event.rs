@@ -21,6 +21,7 @@ fn all() -> Vec<What> {
         | What::Filtered { .. }
         | What::Faulted { .. }
         | What::Stopped { .. }
+        | What::Limited { .. }
         | What::Busy { .. }
         | What::Ungranted { .. }
         | What::SecretUsed { .. }
@@ -44,6 +45,7 @@ fn all() -> Vec<What> {
         What::Filtered { rule: "sql-injection".into(), mode: "block", source },
         What::Faulted { artefact: artefact(), detail: "trapped: wasm trap: unreachable".into() },
         What::Stopped { artefact: artefact(), limit: "cpu_ms" },
+        What::Limited { artefact: artefact(), limit: "log_lines_max" },
         What::Busy { artefact: artefact() },
         What::Ungranted { artefact: artefact(), import: "statement orders.find".into(), denial },
         What::SecretUsed { artefact: artefact(), secret: "webhook_key".into(), how: "verify" },

@@ -1,6 +1,10 @@
 //! One request's transaction, from its first statement to an end that is known.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
@@ -48,6 +52,8 @@ pub struct Transaction {
     opening: Opening,
     state: State,
     pub(super) has_published: bool,
+    /// Microseconds that statements took so far.
+    used_us: AtomicU64,
 }
 
 enum State {
@@ -75,7 +81,7 @@ impl Transaction {
     /// Costs nothing until [`Self::execute`]. The caller is what `capability` made of a permit.
     #[must_use]
     pub fn new(pool: Pool, login: Login, opening: Opening) -> Self {
-        Self { pool, login, opening, state: State::New, has_published: false }
+        Self { pool, login, opening, state: State::New, has_published: false, used_us: AtomicU64::new(0) }
     }
 
     /// As whom it acts.
@@ -93,6 +99,12 @@ impl Transaction {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_))
+    }
+
+    /// How long statements took so far; waiting for a connection is not counted.
+    #[must_use]
+    pub fn used(&self) -> Duration {
+        Duration::from_micros(self.used_us.load(Ordering::Relaxed))
     }
 
     /// Runs one statement with its parameters in the order of `$1…`, the first one together with BEGIN and the caller.
@@ -152,7 +164,11 @@ impl Transaction {
                 }
             }
         };
-        within(wait, pin!(done)).await.unwrap_or(Err(Stop::Cut(Failure::Timeout)))
+        let started = Instant::now();
+        let outcome = within(wait, pin!(done)).await.unwrap_or(Err(Stop::Cut(Failure::Timeout)));
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.used_us.fetch_add(took_us, Ordering::Relaxed);
+        outcome
     }
 
     /// Makes the writes last. When this returns `Ok` they do; after a failed statement it refuses, because PostgreSQL

@@ -17,14 +17,17 @@ pub(super) struct Places {
     from_one_max: usize,
     /// Proxies and this machine speak for many.
     exempt: Arc<Networks>,
-    taken: Arc<Mutex<HashMap<[u8; 8], usize>>>,
+    taken: Arc<Taken>,
 }
+
+/// Places by source network; an IPv4 address is one by itself.
+type Taken = Mutex<HashMap<[u8; 8], usize>>;
 
 /// One connection's place; free again when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     _one_of_all: OwnedSemaphorePermit,
-    counted: Option<([u8; 8], Arc<Mutex<HashMap<[u8; 8], usize>>>)>,
+    counted: Option<([u8; 8], Arc<Taken>)>,
 }
 
 impl Places {

@@ -1,5 +1,6 @@
 create table glutton.crumb (
-    id integer constraint crumb_is_known primary key
+    id integer constraint crumb_is_known primary key,
+    word text not null default '' constraint crumb_word_fits check (char_length(word) <= 2000)
 );
 
 alter table glutton.crumb enable row level security, force row level security;

@@ -13,7 +13,7 @@ struct Component;
 
 impl Guest for Component {
     fn scatter(_caller: Caller) -> Result<u32, Problem> {
-        Ok(crumbs::scatter()?)
+        Ok(crumbs::scatter(&"w".repeat(1_000))?)
     }
 
     fn answer(_caller: Caller) -> Result<u32, Problem> {
@@ -34,6 +34,14 @@ impl Guest for Component {
             seen += crumbs::gather()?.len() as u32;
         }
         Ok(seen)
+    }
+
+    fn words(_caller: Caller) -> Result<u32, Problem> {
+        Ok(crumbs::words()?.len() as u32)
+    }
+
+    fn ponder(_caller: Caller) -> Result<i64, Problem> {
+        Ok(crumbs::ponder()?.pairs)
     }
 
     fn word(_caller: Caller, bytes: i32) -> Result<(), Problem> {

@@ -1,3 +1,5 @@
--- Put ten crumbs there.
+-- Put ten crumbs there, each with the same word.
 -- returns: count
-insert into glutton.crumb (id) values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9) on conflict do nothing
+insert into glutton.crumb (id, word)
+values (0, :word), (1, :word), (2, :word), (3, :word), (4, :word), (5, :word), (6, :word), (7, :word), (8, :word), (9, :word)
+on conflict do nothing
