@@ -19,6 +19,7 @@ pub mod random;
 pub mod secret;
 pub mod files;
 pub mod egress;
+pub mod wasi;
 pub mod mail;
 pub mod event;
 pub mod handle;

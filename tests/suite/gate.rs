@@ -7,6 +7,7 @@ use dinehub::{
     capability::{
         grants::Use,
         handle::{OFFERS, PLATFORM_WIT},
+        wasi::{self, BUNDLES},
     },
     command::start,
     plugin::{approval::Book, contract, package::Package},
@@ -33,7 +34,7 @@ fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
 fn there_is_one_place_where_a_host_function_is_linked() {
     let mut all = Vec::new();
     sources(&root().join("host/src"), &mut all);
-    let links = ["func_new", "func_wrap", "add_to_linker", "func_wrap_concurrent", ".resource("];
+    let links = ["func_new", "func_wrap", "add_to_linker", ".resource(", ".resource_async(", ".resource_concurrent("];
     let linking: BTreeSet<&str> = all
         .iter()
         .filter(|(_, text)| links.iter().any(|call| text.contains(call)))
@@ -41,8 +42,15 @@ fn there_is_one_place_where_a_host_function_is_linked() {
         .collect();
     assert_eq!(linking, BTreeSet::from(LINKERS));
     let gate = &all.iter().find(|(name, _)| name == LINKERS[0]).unwrap().1;
-    let (check, run) = (gate.find("grants.authorize(").unwrap(), gate.find("body(grants, arguments)").unwrap());
-    assert!(check < run && gate.matches("func_new").count() == 1, "first the check, then the body");
+    // Each way to link: first the check, then the body.
+    let ways = gate.split("let linked =").skip(1).map(|way| way.trim_start().trim_start_matches("instance."));
+    let ways: Vec<&str> = ways.collect();
+    assert_eq!(ways.len(), links.iter().map(|call| gate.matches(call).count()).sum::<usize>());
+    for (way, starts) in ways.iter().zip(["func_new_async(", "func_wrap_async(", "resource_async("]) {
+        let (check, run) = (way.find("gate.pass(grants)?;").unwrap(), way.find("body(grants, ").unwrap());
+        assert!(way.starts_with(starts) && check < run && way.matches("body(grants, ").count() == 1, "{starts}");
+    }
+    assert_eq!(gate.matches("grants.authorize(").count(), 1);
 }
 
 #[test]
@@ -60,6 +68,7 @@ fn every_wit_package_is_offered_and_every_offer_has_its_folder() {
         format!("{}@{}", package.replace(':', "-"), rest.split_once('@').unwrap().1)
     };
     let mut offered: BTreeSet<String> = OFFERS.iter().map(|offer| folder(offer.interface)).collect();
+    offered.extend(BUNDLES.map(|bundle| format!("wasi-{bundle}@{}", wasi::VERSION)));
     // Types of declared handles: nothing to call.
     for types in folders.difference(&offered.clone()) {
         let file = std::fs::read_dir(root().join("wit").join(types)).unwrap().next().unwrap().unwrap().path();
@@ -74,6 +83,7 @@ fn every_wit_package_is_offered_and_every_offer_has_its_folder() {
 async fn everything() -> Vec<Package> {
     let mut all = features().await;
     all.extend(guests(&["hands"]).await);
+    all.push(crate::wasi::everything("0.2.12").package().unwrap());
     all
 }
 
@@ -101,7 +111,7 @@ async fn what_is_not_granted_is_refused_through_every_function_of_every_import()
             tried += 1;
         }
     }
-    assert!(tried > 25, "only {tried} functions");
+    assert!(tried > 100, "only {tried} functions");
     // And the guest with one of everything has every function that the host offers.
     let hands = admitted.iter().find(|admission| admission.package().manifest.id.as_str() == "hands").unwrap();
     for offer in OFFERS {

@@ -9,15 +9,22 @@ use serde_json::{Value, json};
 
 /// The directories of `hands`, copied, so that a test may write.
 pub(crate) fn directories() -> (tempfile::TempDir, Config) {
+    directories_of("hands")
+}
+
+/// The directories of a guest, copied.
+pub(crate) fn directories_of(guest: &str) -> (tempfile::TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
-    let to = directory.path().join("hands");
+    let to = directory.path().join(guest);
     fs::create_dir_all(&to).unwrap();
-    let copied =
-        std::process::Command::new("cp").arg("-a").arg(root().join("tests/guests/hands/files")).arg(to).status();
+    let from = root().join("tests/guests").join(guest).join("files");
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(&to).status();
     assert!(copied.unwrap().success());
-    fs::remove_file(directory.path().join("hands/files/reports/.gitignore")).unwrap();
+    let _ = fs::remove_file(to.join("files/reports/.gitignore"));
     let mut config = patient();
     config.plugins.files_directory = directory.path().to_owned();
+    // What leads out of a directory must be refused by the directory, not only on the way to it.
+    config.filter.mode = "off".to_owned();
     (directory, config)
 }
 

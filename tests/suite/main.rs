@@ -58,6 +58,7 @@ mod review;
 mod gate;
 mod handle;
 mod egress;
+mod wasi;
 mod sandbox;
 mod top;
 mod event;

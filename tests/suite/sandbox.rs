@@ -4,7 +4,7 @@
 
 mod attack;
 mod crowd;
-mod flood;
+pub(crate) mod flood;
 mod table;
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ macro_rules! paired {
     };
 }
 
-paired!(boundary_spin deaf echo elder elder_v2 forger glutton handles hands herald late listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted);
+paired!(boundary_spin deaf echo elder elder_v2 forger glutton handles hands herald late listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted wasi_greedy wasi_sockets wasi_std wasi_ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -64,7 +64,7 @@ async fn act(client: &Client, path: &str) -> Answer {
 
 /// One request that a guest does not answer well, and what must come of it.
 #[derive(Clone, Copy)]
-struct Attack {
+pub(crate) struct Attack {
     method: &'static str,
     path: &'static str,
     status: u16,
@@ -84,7 +84,7 @@ fn limited(method: &'static str, path: &'static str, status: u16, limit: &'stati
 }
 
 /// Traps, or breaks its contract.
-fn faulted(method: &'static str, path: &'static str) -> Attack {
+pub(crate) fn faulted(method: &'static str, path: &'static str) -> Attack {
     Attack { method, path, status: 500, event: ("plugin.faulted", None) }
 }
 
@@ -126,7 +126,7 @@ async fn withstands(server: &Server, guest: &str, attacks: &[Attack]) {
 }
 
 /// The guest answers, unless it never does; another plugin answers; and nothing is held.
-async fn is_well(server: &Server, guest: &str) {
+pub(crate) async fn is_well(server: &Server, guest: &str) {
     let client = server.anonymous();
     if guest != "start_spin" {
         let answered = client.get(&format!("/api/v1/{guest}/answer")).await;
@@ -180,7 +180,7 @@ const WARM: usize = 200;
 const REPETITIONS: usize = 1_000;
 
 /// After a thousand attacks resident memory is within a tenth of what it was.
-async fn leaves_memory_alone(server: &Server, attacks: &[Attack]) {
+pub(crate) async fn leaves_memory_alone(server: &Server, attacks: &[Attack]) {
     let client = server.anonymous();
     let storm = async |count: usize| {
         let sent = attacks.iter().cycle().take(count).map(|attack| attack.send(&client));

@@ -185,7 +185,9 @@ fn present(value: &Val) -> Option<&Val> {
     }
 }
 
-fn datum<'v>(kind: &'v Kind, value: &'v Val) -> Option<Datum<'v>> {
+/// A guest's value as a parameter; none when it is no value of that kind.
+#[must_use]
+pub fn datum<'v>(kind: &'v Kind, value: &'v Val) -> Option<Datum<'v>> {
     Some(match (kind, value) {
         (Kind::Bool, Val::Bool(value)) => Datum::Bool(*value),
         (Kind::Int2, Val::S16(value)) => Datum::Int((*value).into()),
@@ -227,15 +229,16 @@ fn row(bound: &Bound, rows: &Rows, at: usize) -> Result<Val, String> {
         let value = match (column.nullable, cell) {
             (true, Datum::Null) => Val::Option(None),
             (false, Datum::Null) => return Err(format!("column `{}` is NULL", column.name)),
-            (true, cell) => Val::Option(Some(Box::new(val(&column.kind, cell)?))),
-            (false, cell) => val(&column.kind, cell)?,
+            (true, cell) => Val::Option(Some(Box::new(value(&column.kind, cell)?))),
+            (false, cell) => value(&column.kind, cell)?,
         };
         fields.push((field.clone(), value));
     }
     Ok(Val::Record(fields))
 }
 
-fn val(kind: &Kind, cell: Datum<'_>) -> Result<Val, String> {
+/// A cell as a guest's value; the error is a sentence for the log.
+pub fn value(kind: &Kind, cell: Datum<'_>) -> Result<Val, String> {
     let misfit = |_| "a number that does not fit its column".to_owned();
     Ok(match (kind, cell) {
         (Kind::Bool, Datum::Bool(value)) => Val::Bool(value),
@@ -256,7 +259,7 @@ fn val(kind: &Kind, cell: Datum<'_>) -> Result<Val, String> {
         }
         (Kind::List(element), Datum::List(items)) => {
             let items =
-                items.iter().map(|item| item.map_err(|error| error.to_string()).and_then(|item| val(element, item)));
+                items.iter().map(|item| item.map_err(|error| error.to_string()).and_then(|item| value(element, item)));
             Val::List(items.collect::<Result<_, _>>()?)
         }
         _ => return Err("a value of another type than its column".to_owned()),

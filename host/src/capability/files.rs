@@ -38,7 +38,7 @@ pub type Files = BTreeMap<String, Arc<Dir>>;
 
 /// Why a file function failed; the guest sees its case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
+pub(super) enum Failure {
     Missing,
     TooLarge,
     /// All files together would be more than the quota; a guest sees `too-large`.
@@ -165,14 +165,23 @@ fn write(directory: &Dir, path: &str, text: &str, bytes_max: u32, quota_bytes: u
     })
 }
 
-/// Bytes of all files directly in the directory: a plugin cannot make others.
-fn used_bytes(directory: &Dir) -> Result<u64, Failure> {
-    let mut used = 0_u64;
-    for (at, entry) in directory.entries()?.enumerate() {
-        if at >= FILES_MAX {
-            return Err(Failure::Full);
+/// Bytes of all files in the directory and below it; links are not followed.
+pub(super) fn used_bytes(directory: &Dir) -> Result<u64, Failure> {
+    let (mut used, mut seen) = (0_u64, 0_usize);
+    let mut open = vec![directory.try_clone()?];
+    while let Some(next) = open.pop() {
+        for entry in next.entries()? {
+            let entry = entry?;
+            seen += 1;
+            if seen >= FILES_MAX {
+                return Err(Failure::Full);
+            }
+            if entry.file_type()?.is_dir() {
+                open.push(entry.open_dir()?);
+            } else {
+                used = used.saturating_add(entry.metadata()?.len());
+            }
         }
-        used = used.saturating_add(entry?.metadata()?.len());
     }
     Ok(used)
 }

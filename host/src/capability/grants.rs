@@ -22,6 +22,7 @@ use super::{
     limit::{Bound, Limits},
     meter::Meter,
     tree::{Callee, Tree},
+    wasi::Wasi,
 };
 use crate::{
     access::permit::Permit,
@@ -155,6 +156,7 @@ impl Approved {
         };
         let transaction = Transaction::new(self.pool.clone(), login.clone(), opening);
         let meter = Meter::new(self.limits, self.tick_ms, Arc::clone(&self.budget));
+        let wasi = self.handles.wasi.as_ref().map(|opened| opened.start(&self.plugin, tree.request, &self.limits));
         Grants {
             approved: Arc::clone(self),
             permit,
@@ -163,6 +165,7 @@ impl Approved {
             callee,
             transaction,
             meter,
+            wasi,
             stopped: None,
             is_to_retry: false,
             had_effect: false,
@@ -190,6 +193,7 @@ pub struct Grants {
     callee: Arc<dyn Callee>,
     transaction: Transaction,
     meter: Meter,
+    wasi: Option<Box<Wasi>>,
     stopped: Option<Error>,
     is_to_retry: bool,
     /// Something left the house that a rollback does not take back.
@@ -339,6 +343,11 @@ impl Grants {
     #[must_use]
     pub fn handles(&self) -> &Opened {
         &self.approved.handles
+    }
+
+    /// WASI, if it was granted any.
+    pub fn wasi(&mut self) -> Option<&mut Wasi> {
+        self.wasi.as_deref_mut()
     }
 
     /// The request's way to here.

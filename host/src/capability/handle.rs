@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use wasmtime::component::Linker;
 
-use super::{clock, egress, files, grants::Grants, log, random, secret};
+use super::{clock, egress, files, grants::Grants, log, random, secret, wasi};
 use crate::{
     error::{Fault, Setup},
     id::PluginId,
@@ -59,6 +59,8 @@ pub struct Opened {
     pub secrets: secret::Secrets,
     pub files: files::Files,
     pub hosts: egress::Hosts,
+    /// None for a plugin without bundles of WASI.
+    pub wasi: Option<wasi::Opened>,
 }
 
 impl Handle {

@@ -4,12 +4,15 @@
 use wasmtime::component::{Linker, Val};
 
 use super::{gate::Function, grants::Grants, limit::Bound};
-use crate::error::{Fault, Setup};
+use crate::{
+    error::{Fault, Setup},
+    id::{PluginId, RequestId},
+};
 
 /// The interface as the component must name it.
 pub const INTERFACE: &str = "dinehub:platform/log@1.0.0";
 /// Longer messages and values are cut here, in bytes.
-const TEXT_BYTES_MAX: usize = 1_024;
+pub(super) const TEXT_BYTES_MAX: usize = 1_024;
 /// Further fields are left out.
 const FIELDS_MAX: usize = 16;
 
@@ -32,8 +35,11 @@ pub fn link(linker: &mut Linker<Grants>) -> Setup<()> {
 fn write(grants: &Grants, level: &str, message: &str, fields: &[Val]) {
     let fields: serde_json::Map<String, serde_json::Value> =
         fields.iter().take(FIELDS_MAX).filter_map(field).map(|(key, value)| (key, value.into())).collect();
-    let fields = serde_json::Value::Object(fields);
-    let (plugin, request) = (grants.plugin(), grants.tree().request);
+    line((grants.plugin(), grants.tree().request), level, &serde_json::Value::Object(fields), message);
+}
+
+/// One line of a plugin's, in one of its requests.
+pub(super) fn line((plugin, request): (&PluginId, RequestId), level: &str, fields: &serde_json::Value, message: &str) {
     let message = cut(message);
     macro_rules! line {
         ($level:ident) => {

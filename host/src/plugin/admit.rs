@@ -3,7 +3,7 @@
 //! An import is granted when its exact interface name is known, every function in it is known, and every signature is
 //! equal; anything else refuses the whole plugin, naming the import and the line that would grant it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmtime::component::{Component, Linker};
 
@@ -19,6 +19,7 @@ use crate::{
         self, egress, files,
         grants::Grants,
         handle::{Handle, OFFERS, Offer},
+        wasi::{self, BUNDLES, Bundle},
     },
     error::{Fault, Setup},
     id::PluginId,
@@ -46,6 +47,8 @@ pub enum Import {
     Host(Offer),
     /// A handle that the manifest declares: a secret, a directory.
     Declared(Handle),
+    /// One of WASI's, of a bundle that the manifest asks for.
+    Wasi { bundle: Bundle, functions: Vec<String> },
     /// An event interface of its own: a call of it is a call that the host makes later, of each subscriber.
     Event { subscribers: Vec<PluginId> },
     /// An interface that another plugin exports.
@@ -122,6 +125,9 @@ impl Candidate {
             ensure_same(wanted, offered).map_err(refused)?;
             return Ok(Import::Data { handle: handle.replace('-', "_") });
         }
+        if name.starts_with("wasi:") {
+            return self.wasi(name, wanted);
+        }
         if let Some((offer, offered)) = known.offers.iter().find(|(offer, _)| offer.interface == name) {
             ensure_same(wanted, offered).map_err(refused)?;
             return Ok(Import::Host(*offer));
@@ -139,6 +145,9 @@ impl Candidate {
         }
         for ((id, _), other) in others.iter().filter(|((id, _), _)| id != self.id()) {
             let is_theirs = name.starts_with(&format!("dinehub:{}/", kebab(id.as_str())));
+            if is_theirs && wanted.keys().any(|function| function.starts_with('[')) {
+                return Err(refused("has resources, and a resource never leaves its plugin".to_owned()));
+            }
             let offered = other.offers().find(|(offer, _)| *offer == name);
             if is_theirs && let Some((_, offered)) = offered {
                 ensure_same(wanted, offered).map_err(refused)?;
@@ -150,6 +159,41 @@ impl Candidate {
              plugin, in that exact version",
             OFFERS.map(|offer| format!("`{}`", offer.interface)).join(", ")
         )))
+    }
+
+    /// An interface of WASI: granted with its whole bundle, function by function, in the exact version that is imported.
+    fn wasi(&self, name: &str, wanted: &Interface) -> Setup<Import> {
+        let refused = |what: String| Fault::new(format!("{}: import `{name}`", self.id()), what);
+        let Ok(interface) = name.parse::<wasi::Interface>() else {
+            let all = BUNDLES.map(Bundle::name).join(", ");
+            return Err(refused(format!(
+                "is not granted and never is: of WASI there are the bundles {all}, up to version {}",
+                wasi::VERSION
+            ))
+            .fix("other hosts are reached through [http.<name>], see plugins/README.md"));
+        };
+        if !self.package.manifest.wasi.contains(&interface.bundle) {
+            return Err(refused(format!(
+                "is not granted: plugin.toml asks for no bundle `{}` of WASI",
+                interface.bundle
+            ))
+            .fix(self.bundles_line()));
+        }
+        let contracts = interface.contracts();
+        let mut contracts: Vec<(&str, &str)> = contracts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let main = contracts.pop().unwrap_or_default();
+        let offered = contract::signatures(&contracts, main)?;
+        let offered = offered.get(name).ok_or_else(|| refused("is no interface of this bundle".to_owned()))?;
+        ensure_same(wanted, offered).map_err(refused)?;
+        Ok(Import::Wasi { bundle: interface.bundle, functions: wanted.keys().cloned().collect() })
+    }
+
+    /// The line of plugin.toml that would grant every bundle the component imports.
+    fn bundles_line(&self) -> String {
+        let imported = self.contract.imports.keys().filter_map(|name| name.parse::<wasi::Interface>().ok());
+        let all = imported.map(|interface| interface.bundle).chain(self.package.manifest.wasi.iter().copied());
+        let all: BTreeSet<String> = all.map(|bundle| format!("\"{bundle}\"")).collect();
+        format!("wasi = [{}]", all.into_iter().collect::<Vec<_>>().join(", "))
     }
 
     /// Whether somebody publishes what this plugin subscribes to, with exactly the functions that it has for it.
@@ -201,6 +245,7 @@ impl Candidate {
                     capability::data::link(&mut linker, name, statements)?;
                 }
                 Import::Host(offer) => (offer.link)(&mut linker)?,
+                Import::Wasi { functions, .. } => wasi::link(&mut linker, name, functions)?,
                 Import::Declared(handle) => handle.link(&mut linker, self.id())?,
                 Import::Event { subscribers } => {
                     let events = self.contract.events.published.get(name).into_iter().flatten();

@@ -5,7 +5,7 @@
 //! flags meant for the host never reach a guest.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -16,16 +16,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     bind, contract,
-    manifest::Manifest,
+    manifest::{Manifest, Target as Wasm},
     package::{self, Content, Package},
 };
 use crate::{
     database::target::Target,
     error::{Fault, Setup},
 };
-
-/// What Rust guests are compiled for.
-pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// A workspace of plugins, and where its artefacts go.
 #[derive(Clone, Debug)]
@@ -68,7 +65,7 @@ pub async fn build_all(workshop: &Workshop, scratch: &Target, told: impl Fn(&str
             bound.push(bind_one(folder, scratch).await?);
         }
         told("compiling the guests");
-        compile(workshop)?;
+        compile(workshop, &folders)?;
         for (folder, (manifest, content)) in folders.iter().zip(&bound) {
             assemble(workshop, folder, manifest, content)?;
         }
@@ -139,13 +136,31 @@ fn docs(folder: &Path, manifest: &Manifest) -> Setup<BTreeMap<String, String>> {
     Ok(docs)
 }
 
-fn compile(workshop: &Workshop) -> Setup<()> {
-    ensure_target(&workshop.source)?;
+/// Compiles every crate of the workspace, each for the target of its manifest.
+fn compile(workshop: &Workshop, folders: &[PathBuf]) -> Setup<()> {
+    let mut wanted: BTreeMap<Wasm, BTreeSet<String>> = BTreeMap::new();
+    for folder in folders {
+        let (manifest, _) = read_manifest(folder)?;
+        wanted.entry(manifest.target).or_default().insert(crate_of(&manifest));
+    }
+    let others = wanted.get(&Wasm::Wasip2).into_iter().flatten();
+    let mut workspace = vec!["--workspace".to_owned()];
+    workspace.extend(others.clone().flat_map(|id| ["--exclude".to_owned(), id.clone()]));
+    if wanted.contains_key(&Wasm::Unknown) {
+        compile_for(workshop, Wasm::Unknown, &workspace)?;
+    }
+    let chosen: Vec<String> = others.flat_map(|id| ["--package".to_owned(), id.clone()]).collect();
+    if chosen.is_empty() { Ok(()) } else { compile_for(workshop, Wasm::Wasip2, &chosen) }
+}
+
+fn compile_for(workshop: &Workshop, target: Wasm, packages: &[String]) -> Setup<()> {
+    ensure_target(&workshop.source, target)?;
     let mut cargo = Command::new("cargo");
     cargo
-        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .args(["build", "--release", "--locked", "--target", target.name(), "--target-dir"])
         .arg(&workshop.output)
-        .args(remap(workshop))
+        .args(packages)
+        .args(remap(workshop, target))
         .current_dir(&workshop.source)
         .stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -166,26 +181,26 @@ fn compile(workshop: &Workshop) -> Setup<()> {
 
 /// Where sources lie must not show in what is built: the same sources give the same digest on every machine, so that a
 /// reviewer's approval holds for everybody's build.
-fn remap(workshop: &Workshop) -> [String; 2] {
+fn remap(workshop: &Workshop, target: Wasm) -> [String; 2] {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
     let source = fs::canonicalize(&workshop.source).unwrap_or_else(|_| workshop.source.clone());
     let flag = |(from, to): (PathBuf, &str)| format!("{:?}", format!("--remap-path-prefix={}={to}", from.display()));
     let flags: Vec<String> =
         [Some((source, "/plugins")), home.map(|home| (home, "/cargo"))].into_iter().flatten().map(flag).collect();
-    ["--config".to_owned(), format!("target.{TARGET}.rustflags=[{}]", flags.join(","))]
+    ["--config".to_owned(), format!("target.{}.rustflags=[{}]", target.name(), flags.join(","))]
 }
 
 /// Adds the wasm target to the active toolchain when it is missing.
-fn ensure_target(source: &Path) -> Setup<()> {
+fn ensure_target(source: &Path, target: Wasm) -> Setup<()> {
     let sysroot = Command::new("rustc").args(["--print", "sysroot"]).current_dir(source).output();
     let sysroot = sysroot.map_err(Fault::at("rustc"))?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim().to_owned());
-    if sysroot.join("lib/rustlib").join(TARGET).is_dir() {
+    if sysroot.join("lib/rustlib").join(target.name()).is_dir() {
         return Ok(());
     }
-    let fix = format!("rustup target add {TARGET}");
-    let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(source).output();
+    let fix = format!("rustup target add {}", target.name());
+    let added = Command::new("rustup").args(["target", "add", target.name()]).current_dir(source).output();
     match added {
         Ok(done) if done.status.success() => Ok(()),
         Ok(done) => Err(Fault::new("rustup", String::from_utf8_lossy(&done.stderr).trim().to_owned()).fix(fix)),
@@ -196,15 +211,19 @@ fn ensure_target(source: &Path) -> Setup<()> {
 fn assemble(workshop: &Workshop, folder: &Path, manifest: &str, content: &Content) -> Setup<()> {
     let (parsed, _) = read_manifest(folder)?;
     let id = crate_of(&parsed);
-    let core = workshop.output.join(TARGET).join("release").join(format!("{id}.wasm"));
+    let core = workshop.output.join(parsed.target.name()).join("release").join(format!("{id}.wasm"));
     let place = core.display().to_string();
     let module = fs::read(&core).map_err(|error| {
         Fault::new(&place, error.to_string()).fix(format!("name the crate `{id}` with crate-type = [\"cdylib\"]"))
     })?;
-    let component = wit_component::ComponentEncoder::default()
-        .module(&module)
-        .and_then(|encoder| encoder.validate(true).encode())
-        .map_err(|error| Fault::new(&place, format!("is not a component's core: {error:#}")))?;
+    let component = match parsed.target {
+        Wasm::Unknown => wit_component::ComponentEncoder::default()
+            .module(&module)
+            .and_then(|encoder| encoder.validate(true).encode())
+            .map_err(|error| Fault::new(&place, format!("is not a component's core: {error:#}")))?,
+        // The linker of this target makes the component.
+        Wasm::Wasip2 => module,
+    };
     let sealed = package::seal(&component, manifest, content)?;
     let path = workshop.artefact(&parsed);
     // Readers see the old artefact or the new one, never half of one.

@@ -10,14 +10,17 @@ use std::collections::BTreeMap;
 
 use semver::Version;
 use wit_component::DecodedWasm;
-use wit_parser::{Function, InterfaceId, Resolve, Type, TypeDefKind, WorldId, WorldItem};
+use wit_parser::{Function, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem};
 
 use super::{
     event::Events,
     manifest::Manifest,
     shape::{Shape, Shaper, snake},
 };
-use crate::error::{Fault, Setup};
+use crate::{
+    capability::gate::DROP,
+    error::{Fault, Setup},
+};
 
 /// A decoded component.
 #[derive(Clone, Debug)]
@@ -181,7 +184,12 @@ impl Reader<'_> {
         let Some(interface) = self.resolve.interfaces.get(id) else {
             return Err(Fault::new(self.place, "has an interface that is not there"));
         };
-        Ok(interface.functions.iter().map(|(name, function)| (name.clone(), self.signature(function))).collect())
+        let functions = interface.functions.iter().map(|(name, function)| (name.clone(), self.signature(function)));
+        // A resource of its own runs code when it is dropped; one that it uses is the other interface's.
+        let is_resource = |id| self.resolve.types.get(id).is_some_and(|it| it.kind == TypeDefKind::Resource);
+        let resources = interface.types.iter().filter(|(_, id)| is_resource(**id));
+        let drops = resources.map(|(name, _)| (format!("{DROP}{name}"), "resource".to_owned()));
+        Ok(functions.chain(drops).collect())
     }
 
     fn endpoint(&self, function: &Function, shaper: &mut Shaper<'_>) -> Setup<Endpoint> {
@@ -240,9 +248,26 @@ impl Reader<'_> {
             TypeDefKind::Option(inner) => format!("option<{}>", self.spell(inner)),
             TypeDefKind::List(inner) => format!("list<{}>", self.spell(inner)),
             TypeDefKind::Result(result) => format!("result<{}, {}>", maybe(&result.ok), maybe(&result.err)),
-            // Resources and their like are told apart by name; no handle of the platform has any.
+            TypeDefKind::Resource => self.resource_name(*id),
+            TypeDefKind::Handle(Handle::Own(id)) => format!("own<{}>", self.resource_name(*id)),
+            TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", self.resource_name(*id)),
             other => format!("{} {:?}", other.as_str(), definition.name),
         }
+    }
+}
+
+impl Reader<'_> {
+    /// Resources are told apart by the interface they stand in: `wasi:io/poll@0.2.6#pollable`.
+    fn resource_name(&self, id: TypeId) -> String {
+        let Some(definition) = self.resolve.types.get(id) else { return "?".to_owned() };
+        if let TypeDefKind::Type(Type::Id(inner)) = definition.kind {
+            return self.resource_name(inner);
+        }
+        let owner = match definition.owner {
+            TypeOwner::Interface(interface) => self.resolve.id_of(interface).unwrap_or_default(),
+            TypeOwner::World(_) | TypeOwner::None => String::new(),
+        };
+        format!("{owner}#{}", definition.name.as_deref().unwrap_or_default())
     }
 }
 

@@ -167,6 +167,7 @@ impl Block {
         );
         let handles = manifest.declared().handles();
         add(Kind::Handle, &mut handles.iter().flat_map(Handle::lines));
+        add(Kind::Handle, &mut manifest.wasi.iter().map(|bundle| format!("wasi {bundle}")));
         add(Kind::Event, &mut candidate.event_lines().into_iter());
         add(Kind::Schedule, &mut manifest.schedules.iter().map(|one| format!("{} {}", one.function, one.cron)));
         add(Kind::Limit, &mut manifest.limits_listed().map(|(name, value)| format!("{name} {value}")));

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::cron::Cron;
 use crate::{
     access::policy::Rule,
-    capability::{egress, event, files, handle::Declared, limit::Limits, secret},
+    capability::{egress, event, files, handle::Declared, limit::Limits, secret, wasi::Bundle},
     config::Quota,
     error::{Fault, Setup},
     id::{PluginId, Role},
@@ -34,6 +34,12 @@ pub struct Manifest {
     /// Who wrote it, by the names of `reviewers.toml`: none of them may approve it.
     #[serde(default)]
     pub authors: BTreeSet<String>,
+    /// What its crate is compiled for.
+    #[serde(default)]
+    pub target: Target,
+    /// Bundles of WASI it may import.
+    #[serde(default)]
+    pub wasi: BTreeSet<Bundle>,
     /// Says that this version will go, and when.
     pub deprecation: Option<Deprecation>,
     #[serde(default)]
@@ -61,6 +67,29 @@ pub struct Manifest {
     /// Codes of `conflict` problems with the sentence that explains each; for the documentation.
     #[serde(default, rename = "conflict")]
     pub conflicts: BTreeMap<String, String>,
+}
+
+/// What a guest in Rust is compiled for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Target {
+    /// No operating system: imports are what the WIT says and nothing else.
+    #[default]
+    #[serde(rename = "wasm32-unknown-unknown")]
+    Unknown,
+    /// The standard library over WASI 0.2.
+    #[serde(rename = "wasm32-wasip2")]
+    Wasip2,
+}
+
+impl Target {
+    /// As rustc calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "wasm32-unknown-unknown",
+            Self::Wasip2 => "wasm32-wasip2",
+        }
+    }
 }
 
 /// A plugin's versions of one major number: one of them is served at a time, beside those of other major numbers.
@@ -170,6 +199,10 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| Fault::new(place, error.to_string()))?;
         manifest.limits.ensure_within_host().map_err(|fault| fault.within(place))?;
         manifest.declared().ensure_sound().map_err(|fault| fault.within(place))?;
+        if manifest.wasi.contains(&Bundle::Filesystem) && manifest.files.is_empty() {
+            return Err(Fault::new(format!("{place}: wasi"), "`filesystem` opens no directory")
+                .fix("declare one: [files.<name>]"));
+        }
         if let Some(deprecation) = &manifest.deprecation {
             deprecation.ensure_sound().map_err(|fault| fault.within(place))?;
         }

@@ -87,7 +87,7 @@ impl Arena {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 #[allow(unsafe_code, reason = "a global allocator hands out raw memory; each use says why it holds")]
 mod guest {
     use core::{

@@ -31,18 +31,28 @@ impl Parts {
 
     /// A component made from WIT alone, without statements; none of its functions does anything.
     pub(crate) fn of_wit(id: &str, wit: &str, manifest: &str) -> Self {
-        let (resolve, world) = resolve(wit);
-        Self::of_module(id, wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32), wit, manifest)
+        Self::of_wit_with(&[], id, wit, manifest)
+    }
+
+    /// The same, with the WIT of more packages before it.
+    pub(crate) fn of_wit_with(others: &[(&str, String)], id: &str, wit: &str, manifest: &str) -> Self {
+        let (resolve, world) = resolve(others, wit);
+        let module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+        Self::around(others, id, module, wit, manifest)
     }
 
     /// The same around a core module that somebody wrote by hand.
     pub(crate) fn of_module(id: &str, module: Vec<u8>, wit: &str, manifest: &str) -> Self {
+        Self::around(&[], id, module, wit, manifest)
+    }
+
+    fn around(others: &[(&str, String)], id: &str, module: Vec<u8>, wit: &str, manifest: &str) -> Self {
         let empty = serde_json::json!({
             "statements": [], "wit": "", "catalog": dinehub::database::catalog::Catalog::default(),
             "migrations": [], "docs": {}
         });
         let manifest = format!("id = \"{id}\"\nversion = \"1.0.0\"\ndescription = \"A test.\"\n{manifest}");
-        Self { component: component(module, wit), manifest, content: serde_json::from_value(empty).unwrap() }
+        Self { component: component(others, module, wit), manifest, content: serde_json::from_value(empty).unwrap() }
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -66,16 +76,19 @@ fn section<'b>(bytes: &'b [u8], name: &str) -> &'b [u8] {
     sections.last().unwrap()
 }
 
-fn resolve(wit: &str) -> (Resolve, WorldId) {
+fn resolve(others: &[(&str, String)], wit: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     resolve.push_source("platform.wit", PLATFORM_WIT).unwrap();
+    for (name, text) in others {
+        resolve.push_source(name, text).unwrap();
+    }
     let package = resolve.push_source("plugin.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some("plugin")).unwrap();
     (resolve, world)
 }
 
-fn component(mut module: Vec<u8>, wit: &str) -> Vec<u8> {
-    let (resolve, world) = resolve(wit);
+fn component(others: &[(&str, String)], mut module: Vec<u8>, wit: &str) -> Vec<u8> {
+    let (resolve, world) = resolve(others, wit);
     wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }

@@ -4,6 +4,8 @@ use harness::server::{Server, features, guests};
 use serde_json::json;
 use uuid::Uuid;
 
+pub(super) use crate::wasi::{wasi_greedy, wasi_sockets, wasi_std, wasi_ungranted};
+
 use super::{act, beside, beside_all, faulted, holds_nothing, is_well, limited, stopped, withstands};
 
 pub(super) async fn spin() {

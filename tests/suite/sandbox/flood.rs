@@ -20,6 +20,15 @@ impl std::io::Write for Book {
     }
 }
 
+impl Book {
+    /// What plugins said.
+    pub(crate) fn lines(&self) -> Vec<serde_json::Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["target"] == "plugin").collect()
+    }
+}
+
 /// One thread, so that the test's own subscriber hears what the server says.
 #[tokio::test]
 async fn a_flood_of_log_lines_is_cut_and_none_can_be_forged() {
@@ -29,9 +38,7 @@ async fn a_flood_of_log_lines_is_cut_and_none_can_be_forged() {
     let _here = tracing::subscriber::set_default(subscriber);
     let server = Server::with(guests(&["glutton"]).await).await;
     assert_eq!(act(&server.anonymous(), "/api/v1/glutton/lines?times=20").await.status, 204);
-    let text = String::from_utf8(book.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let said: Vec<_> = lines.iter().filter(|line| line["target"] == "plugin").collect();
+    let said = book.lines();
     assert_eq!(said.len(), 3, "log_lines_max");
     for line in said {
         assert_eq!((&line["level"], &line["plugin"]), (&json!("INFO"), &json!("glutton")), "{line}");

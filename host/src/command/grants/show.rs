@@ -118,6 +118,7 @@ fn granted_by(import: &Import) -> String {
     match import {
         Import::Data { handle } => format!("queries/{handle}/"),
         Import::Host(_) => "the host".to_owned(),
+        Import::Wasi { bundle, .. } => format!("plugin.toml: wasi {bundle}"),
         Import::Declared(handle) => format!("plugin.toml: {}", handle.lines().join("; ")),
         Import::Event { subscribers } if subscribers.is_empty() => "event that nobody subscribes to".to_owned(),
         Import::Event { subscribers } => {

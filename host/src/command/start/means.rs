@@ -13,6 +13,7 @@ use crate::{
         granted::Granted,
         grants::Approved,
         handle::Opened,
+        wasi,
     },
     command::project::private,
     config::Config,
@@ -125,6 +126,8 @@ fn open_handles(manifest: &Manifest, rings: &Rings, config: &Config, outbound: &
         let directory = directory.map_err(|why| Fault::at(place)(why).fix(format!("mkdir -p {}", path.display())))?;
         opened.files.insert(name.clone(), Arc::new(directory));
     }
+    let wasi = wasi::Opened::of(&manifest.wasi, &manifest.files, &opened.files);
+    opened.wasi = wasi.map_err(|fault| fault.within(&manifest.id))?;
     for (name, spec) in &manifest.hosts {
         let secret = spec.inject.as_ref().and_then(|inject| opened.secrets.get(&inject.secret));
         let host = egress::Host::open(spec, secret.map(|ring| ring.current.text()), outbound)?;
