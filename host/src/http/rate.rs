@@ -5,7 +5,7 @@
 //! attempts are counted in PostgreSQL beside it ([`crate::identity::throttle`]), because those have to hold over all nodes; what is
 //! counted here protects a node from being kept busy, and each node counts for itself.
 //!
-//! Memory is bounded whoever asks from wherever: see [`table`].
+//! Memory is bounded whoever asks from wherever: see `rate::table`.
 
 mod table;
 

@@ -2,7 +2,7 @@
 //! connections, with an end of those that only take up a place, and with a stop that waits for requests in flight.
 //!
 //! Whatever the peer does, its connection ends: a TLS handshake within `handshake_ms`, a head within `header_ms`, a body
-//! within `body_ms` ([`super::layers`]), and a connection on which nothing moves within `idle_ms` ([`activity`]).
+//! within `body_ms` ([`super::layers`]), and a connection on which nothing moves within `idle_ms` (`serve::activity`).
 
 mod activity;
 mod place;

@@ -2,7 +2,7 @@
 //! host serves.
 //!
 //! A pair of certificate and key is checked whole before it is used: they belong together, the certificate is valid now,
-//! and the key is one that was announced, if keys are announced at all ([`super::pins`]). A pair that fails leaves the
+//! and the key is one that was announced, if keys are announced at all (`super::pins`). A pair that fails leaves the
 //! one before it in use. Connections that stand keep what they were opened with.
 //!
 //! Plugins' outbound requests speak TLS as clients and share nothing with this module but the crate.
