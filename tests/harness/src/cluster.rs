@@ -19,7 +19,8 @@ static SHARED: LazyLock<Shared> = LazyLock::new(Shared::join);
 const SETTINGS: [&str; 4] =
     ["fsync = off", "shared_buffers = 64MB", "max_connections = 400", "log_min_messages = fatal"];
 
-/// `$1` is the lock that test processes share, `$2` the one held while the server starts, `$3` the server's pid file.
+/// `$1` is the lock that test processes share, `$2` the one held while the server starts, `$3` the server's pid file. A session
+/// that does not end when it is asked to is ended after ten seconds: whoever starts the next run waits for the second lock.
 const WATCHDOG: &str = r#"
 quiet=0
 while sleep 1; do
@@ -28,6 +29,8 @@ while sleep 1; do
   flock --close --exclusive "$2" sh -c '
     flock --close --nonblock --exclusive "$1" true || exit 1
     pid=$(head -n 1 "$2") && kill -INT "$pid"
+    for _ in $(seq 100); do kill -0 "$pid" || exit 0; sleep 0.1; done
+    kill -QUIT "$pid"
     while kill -0 "$pid"; do sleep 0.1; done' stop "$1" "$3" && exit
 done
 "#;

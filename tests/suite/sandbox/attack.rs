@@ -23,24 +23,6 @@ pub(super) async fn start_spin() {
     withstands(&server, "start_spin", &[stopped("GET", "/api/v1/start_spin/answer", "cpu_ms")]).await;
 }
 
-pub(super) async fn boundary_spin() {
-    let server = beside("boundary_spin").await;
-    let client = server.anonymous();
-    let take: &'static str = format!("/api/v1/boundary_spin/take?text={}", "x".repeat(666)).leak();
-    // The same with a byte less and a byte more is answered.
-    for bytes in [665, 667] {
-        let text = "x".repeat(bytes);
-        assert_eq!(
-            act(&client, &format!("/api/v1/boundary_spin/take?text={text}")).await.expect(200).json,
-            json!(bytes)
-        );
-        let given = act(&client, &format!("/api/v1/boundary_spin/give?bytes={}", bytes + 1)).await.expect(200);
-        assert_eq!(given.json.as_str().unwrap().len(), bytes + 1);
-    }
-    let attacks = [stopped("POST", take, "cpu_ms"), stopped("POST", "/api/v1/boundary_spin/give?bytes=667", "cpu_ms")];
-    withstands(&server, "boundary_spin", &attacks).await;
-}
-
 pub(super) async fn memory_bomb() {
     let server = beside("memory_bomb").await;
     let client = server.anonymous();
@@ -68,20 +50,6 @@ pub(super) async fn recursion() {
     assert_eq!(client.get("/api/v1/recursion/deep?depth=100").await.expect(200).json, json!(100));
     let deep = stopped("GET", "/api/v1/recursion/deep?depth=100000000", "stack");
     withstands(&server, "recursion", &[deep]).await;
-}
-
-pub(super) async fn handles() {
-    let server = beside("handles").await;
-    assert_eq!(act(&server.anonymous(), "/api/v1/handles/hoard?count=90").await.expect(200).json, json!(90));
-    let attacks = [
-        stopped("POST", "/api/v1/handles/hoard?count=1000000", "handles_max"),
-        stopped("POST", "/api/v1/handles/drop-spin", "cpu_ms"),
-        faulted("POST", "/api/v1/handles/stale"),
-        faulted("POST", "/api/v1/handles/guess?handle=1"),
-        faulted("POST", "/api/v1/handles/guess?handle=4660"),
-        faulted("POST", "/api/v1/handles/guess?handle=4294967295"),
-    ];
-    withstands(&server, "handles", &attacks).await;
 }
 
 pub(super) async fn glutton() {
