@@ -1,15 +1,19 @@
 //! An HTTP client that hides nothing: status, headers and body as they came.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{HeaderMap, Request};
 use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use serde_json::Value;
+
+/// A connection that waited so long is not used again: long before the server would close it, so that no request meets a
+/// close that is on its way.
+const IDLE_MAX: Duration = Duration::from_millis(100);
 
 /// Talks to one server, perhaps with a token.
 #[derive(Clone, Debug)]
@@ -77,7 +81,9 @@ impl Client {
     /// For `address`, with `Authorization: Bearer <token>` when there is one.
     #[must_use]
     pub fn new(address: SocketAddr, token: Option<String>) -> Self {
-        Self { pool: Pool::builder(TokioExecutor::new()).build_http(), address, token }
+        let mut pool = Pool::builder(TokioExecutor::new());
+        pool.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX);
+        Self { pool: pool.build_http(), address, token }
     }
 
     /// The same connections with another token.
@@ -120,15 +126,22 @@ impl Client {
             Value::Null => (&[], Bytes::new()),
             body => (&[("content-type", "application/json")], Bytes::from(body.to_string())),
         };
-        self.try_send("POST", path, headers, body).await
+        self.try_send("POST", path, headers, body).await.ok()
     }
 
     /// Anything at all.
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
-        self.try_send(method, path, headers, body).await.expect("the server answers, with a whole body")
+        let sent = self.try_send(method, path, headers, body).await;
+        sent.unwrap_or_else(|error| panic!("{method} {path}: no whole answer: {error:?}"))
     }
 
-    async fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Option<Answer> {
+    async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -137,10 +150,10 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let response = self.pool.request(request).await.ok()?;
+        let response = self.pool.request(request).await?;
         let (parts, body) = response.into_parts();
-        let bytes = body.collect().await.ok()?.to_bytes();
+        let bytes = body.collect().await?.to_bytes();
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Some(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes, json })
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, bytes, json })
     }
 }
