@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Violation},
     plugin::{
         call::{self, Answer},
+        registry::Plugin,
         shape::Shape,
         value::{Boundary, Val, write::write},
     },
