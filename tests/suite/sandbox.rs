@@ -33,7 +33,7 @@ macro_rules! paired {
     };
 }
 
-paired!(deaf echo elder elder_v2 forger glutton hands herald late listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted wasi_greedy wasi_sockets wasi_std wasi_ungranted);
+paired!(deaf echo elder elder_v2 forger glutton handles hands herald late liar listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted wasi_greedy wasi_sockets wasi_std wasi_ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
