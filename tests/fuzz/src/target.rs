@@ -13,8 +13,11 @@ use dinehub::{
     plugin::{approval::Reviewers, bind::query, lock::Lock, manifest::Manifest},
 };
 
+/// A name, and what is run on bytes.
+type Target = (&'static str, fn(&[u8]));
+
 /// Every target by its name, which is also that of its corpus.
-pub(crate) const ALL: [(&str, fn(&[u8])); 10] = [
+pub(crate) const ALL: [Target; 10] = [
     ("manifest", manifest),
     ("lock", lock),
     ("artefact", admission::artefact),
