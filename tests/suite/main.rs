@@ -64,6 +64,7 @@ mod sandbox;
 mod top;
 mod event;
 mod payment;
+mod notification;
 mod crash;
 mod schedule;
 mod cancel;
