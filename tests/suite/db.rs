@@ -91,7 +91,7 @@ async fn another_ring_is_planned_as_new_passwords_and_applied() {
     machine.refuses("run `dinehub db apply` first");
     let (code, plan, _) = machine.run(&["db", "plan"]);
     assert_eq!(code, Some(3));
-    assert_eq!(plan.matches("password :'password';").count(), 10, "{plan}");
+    assert_eq!(plan.matches("password :'password';").count(), 13, "{plan}");
     assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
     machine.serves();
 }
