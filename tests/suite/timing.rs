@@ -67,7 +67,11 @@ async fn measure(known: impl AsyncFn(usize), unknown: impl AsyncFn(usize)) -> (V
     for at in 0..SAMPLES {
         for turn in if at % 2 == 0 { [true, false] } else { [false, true] } {
             let begun = Instant::now();
-            if turn { known(at).await } else { unknown(at).await }
+            if turn {
+                known(at).await
+            } else {
+                unknown(at).await
+            }
             let spent = begun.elapsed().as_secs_f64() * 1_000.0;
             if turn { one.push(spent) } else { other.push(spent) }
         }
@@ -83,7 +87,8 @@ fn median(samples: &[f64]) -> f64 {
 
 /// The rank sum's distance from its mean, in standard deviations: positive when `one` is slower.
 fn z(one: &[f64], other: &[f64]) -> f64 {
-    let mut all: Vec<(f64, bool)> = one.iter().map(|ms| (*ms, true)).chain(other.iter().map(|ms| (*ms, false))).collect();
+    let mut all: Vec<(f64, bool)> =
+        one.iter().map(|ms| (*ms, true)).chain(other.iter().map(|ms| (*ms, false))).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let sum: f64 = all.iter().zip(1_u32..).filter(|((_, is_one), _)| *is_one).map(|(_, rank)| f64::from(rank)).sum();
     let (n, m) = (one.len() as f64, other.len() as f64);
@@ -122,7 +127,8 @@ async fn no_answer_takes_longer_for_who_has_an_account() {
     let mut found = Vec::new();
     let pair = measure(async |at| login(known(at)).await, async |at| login(format!("login-{at}@example.org")).await);
     found.push(("login", told("login, wrong password", &pair.await)));
-    let pair = measure(async |at| register(known(at)).await, async |at| register(format!("new-{at}@example.org")).await);
+    let pair =
+        measure(async |at| register(known(at)).await, async |at| register(format!("new-{at}@example.org")).await);
     found.push(("register", told("register", &pair.await)));
     let pair = measure(async |at| reset(known(at)).await, async |at| reset(format!("reset-{at}@example.org")).await);
     found.push(("reset", told("forgotten password", &pair.await)));
