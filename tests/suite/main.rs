@@ -65,6 +65,7 @@ mod sandbox;
 mod top;
 mod event;
 mod payment;
+mod notification;
 mod crash;
 mod schedule;
 mod cancel;
