@@ -51,6 +51,7 @@ mod order;
 mod matrix;
 
 mod admission;
+mod fuzz;
 mod compile;
 mod cache;
 mod reload;
