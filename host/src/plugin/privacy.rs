@@ -173,7 +173,7 @@ impl Keeper<'_> {
         match value {
             Some(Val::Result(Ok(Some(value)))) => {
                 let ended = grants.into_transaction().commit().await;
-                ended.map(|()| *value).map_err(|why| call::uncommitted(plugin.id(), why))
+                ended.map(|()| *value).map_err(|why| call::uncommitted(plugin, why))
             }
             value => call::ensure_done(plugin, Answer { value, grants }).and(Err(broken(plugin))),
         }
@@ -181,7 +181,7 @@ impl Keeper<'_> {
 }
 
 fn broken(plugin: &Plugin) -> Error {
-    Error::PluginFault { plugin: plugin.id().to_string(), log: format!("does not keep to `{INTERFACE}`") }
+    Error::PluginFault { plugin: plugin.culprit(), log: format!("does not keep to `{INTERFACE}`") }
 }
 
 fn record(value: Val) -> Option<std::collections::BTreeMap<String, Val>> {
