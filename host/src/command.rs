@@ -7,6 +7,7 @@ pub mod compile;
 pub mod db;
 pub mod dev;
 pub mod edge;
+pub mod erase;
 pub mod event;
 pub mod grants;
 pub mod install;

@@ -74,6 +74,8 @@ pub struct Identity {
     /// How long a token lives, in seconds; at most 86,400.
     pub token_s: u64,
     pub issuer: String,
+    /// For how long a login, or a step-up, is proof enough for what is hard to undo, in seconds.
+    pub recent_s: u64,
     /// Whether nobody logs in before their e-mail address was verified. If not, an account works at once, and registering
     /// and then logging in tells whether an address was taken.
     pub verify_email: bool,
@@ -173,7 +175,7 @@ impl Default for Secrets {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { token_s: 8 * 3600, issuer: "dinehub".to_owned(), verify_email: false }
+        Self { token_s: 8 * 3600, issuer: "dinehub".to_owned(), recent_s: 900, verify_email: false }
     }
 }
 

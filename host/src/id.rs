@@ -97,7 +97,7 @@ fn of_request() -> Uuid {
 pub struct PluginId(Arc<str>);
 
 /// Path segments and schema names that belong to the host.
-const RESERVED: [&str; 7] = ["admin", "auth", "host", "platform", "public", "dinehub", "pg"];
+const RESERVED: [&str; 8] = ["admin", "auth", "host", "platform", "privacy", "public", "dinehub", "pg"];
 
 impl PluginId {
     /// The id as written in `plugin.toml`, in paths, in schema names and in logs.

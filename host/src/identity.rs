@@ -15,6 +15,7 @@
 pub mod account;
 pub mod actor;
 pub mod clock;
+pub mod deletion;
 pub mod email;
 pub mod factor;
 pub mod login;

@@ -6,6 +6,7 @@
 //! may do line by line, [`approval`] lets in what reviewers signed, [`compile`] makes machine code of it, [`registry`] holds
 //! what was admitted, [`call`] runs one function of it in a fresh store, [`witness`] says what its failure is to the audit.
 //! [`dispatch`] and [`schedule`] are the calls that the host makes itself.
+//! [`privacy`] asks each plugin what it keeps about a person, and to forget it.
 
 pub mod cron;
 pub mod manifest;
@@ -30,3 +31,4 @@ pub mod call;
 pub mod witness;
 pub mod dispatch;
 pub mod schedule;
+pub mod privacy;

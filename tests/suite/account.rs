@@ -176,12 +176,10 @@ async fn passwords_are_argon2id_at_rest_and_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn the_host_cannot_delete_accounts_or_make_tables() {
+async fn the_host_cannot_make_tables_or_give_an_account_another_id() {
     let ground = Ground::fresh().await;
     let control = format!("{}_control", ground.database.admin().database);
-    for forbidden in
-        ["delete from dinehub.account", "create table dinehub.x (x int)", "update dinehub.account set id = id"]
-    {
+    for forbidden in ["create table dinehub.x (x int)", "update dinehub.account set id = id"] {
         let session = connect(&ground.database.admin()).await;
         session.batch_execute(&format!("set role \"{control}\"")).await.unwrap();
         let refused = session.batch_execute(forbidden).await.unwrap_err();

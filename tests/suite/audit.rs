@@ -1,6 +1,8 @@
 //! The audit: one event for each thing that happens, none for what goes well every day, no secret in any; a sink that is
 //! down delays nobody; and a record that was tampered with is found out.
 
+mod person;
+
 use std::time::Duration;
 
 use dinehub::{
@@ -40,7 +42,7 @@ pub(crate) async fn during(server: &Server, work: impl Future<Output = ()>) -> V
     events(server).await.split_off(before)
 }
 
-async fn one(server: &Server, kind: &str, work: impl Future<Output = ()>) -> Value {
+pub(crate) async fn one(server: &Server, kind: &str, work: impl Future<Output = ()>) -> Value {
     let mut found = during(server, work).await;
     assert_eq!(found.len(), 1, "one event: {found:#?}");
     let event = found.remove(0);

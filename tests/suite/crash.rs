@@ -42,17 +42,17 @@ const REFUNDS: &str = "/v1/refunds";
 const MESSAGES: &str = "/v1/messages";
 
 /// One host process, killed and started again, and a provider that outlives it.
-struct Scene {
+pub(crate) struct Scene {
     machine: Machine,
-    admin: tokio_postgres::Client,
+    pub(crate) admin: tokio_postgres::Client,
     outside: Vec<Outside>,
-    node: Option<Node>,
+    pub(crate) node: Option<Node>,
     /// The process that a hook kills; 0 for none.
     target: Arc<AtomicI32>,
     owner: Client,
     customer: Client,
     /// Restaurant, and its two items.
-    shop: (String, String, String),
+    pub(crate) shop: (String, String, String),
 }
 
 /// What clients were told of an order: the last state that was acknowledged, and the one that was asked for since.
@@ -65,7 +65,7 @@ struct Told {
 type History = BTreeMap<String, Told>;
 
 impl Scene {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let machine = Machine::new().await;
         assert_eq!(machine.run(&["db", "apply"]).0, Some(0));
         let admitted = try_admit(features().await).unwrap();
@@ -107,7 +107,7 @@ impl Scene {
 
     /// Waits for the process's end, and starts another one. Whatever a dead host had lent to itself is over: a lease that ran
     /// out early is one more thing that must not matter.
-    async fn rise(&mut self) {
+    pub(crate) async fn rise(&mut self) {
         let node = self.node.take().unwrap();
         let address = node.address;
         node.wait();
@@ -138,17 +138,17 @@ impl Scene {
     }
 
     /// Another session that keeps everybody from writing to `table` until it is dropped.
-    async fn hold(&self, table: &str) -> tokio_postgres::Client {
+    pub(crate) async fn hold(&self, table: &str) -> tokio_postgres::Client {
         let holder = connect(&self.machine.database.admin()).await;
         holder.batch_execute(&format!("begin; lock table {table} in exclusive mode")).await.unwrap();
         holder
     }
 
-    async fn count(&self, rows: &str) -> i64 {
+    pub(crate) async fn count(&self, rows: &str) -> i64 {
         self.admin.query_one(&format!("select count(*) from {rows}"), &[]).await.unwrap().get(0)
     }
 
-    async fn wait_for(&self, what: &str, rows: &str, is_enough: impl Fn(i64) -> bool) {
+    pub(crate) async fn wait_for(&self, what: &str, rows: &str, is_enough: impl Fn(i64) -> bool) {
         let begun = Instant::now();
         while !is_enough(self.count(rows).await) {
             assert!(begun.elapsed() < Duration::from_secs(120), "{what}: {} of {rows}", self.count(rows).await);
@@ -157,7 +157,7 @@ impl Scene {
     }
 
     /// Until everything that was published has been heard, and the provider's answers are recorded.
-    async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         let open = "platform.delivery where state <> 'delivered'";
         self.wait_for("not settled", open, |count| count == 0).await;
     }

@@ -335,7 +335,7 @@ async fn half_a_login_opens_no_route() {
 }
 
 /// Turns a person's factor on, over HTTP; half a login and a client with the whole one.
-async fn with_factor(server: &Server, person: &Person) -> (String, Client) {
+pub(crate) async fn with_factor(server: &Server, person: &Person) -> (String, Client) {
     let made = person.client.act("/api/v1/auth/mfa/totp").await.expect(200);
     let totp = authenticator(&made.text("/secret"));
     let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();

@@ -103,7 +103,7 @@ async fn count(ground: &Ground, table: &str) -> i64 {
     connect(&ground.database.admin()).await.query_one(&sql, &[]).await.unwrap().get(0)
 }
 
-fn is_no_good(answer: &Result<(), Error>) -> bool {
+fn is_no_good<T>(answer: &Result<T, Error>) -> bool {
     matches!(answer, Err(Error::Invalid(violations)) if violations[0].pointer == "/token")
 }
 
@@ -165,7 +165,7 @@ async fn one_ticket_sets_one_of_sixty_four_passwords() {
                 match node.reset_password(ticket, format!("{OTHER}-{at}").into()).await {
                     // No core was free: as any client would, again.
                     Err(Error::Unavailable(_)) if begun.elapsed().as_secs() < 60 => {}
-                    answer => return answer.map(|()| at),
+                    answer => return answer.map(|_| at),
                 }
             }
         }

@@ -20,6 +20,8 @@ mod revocation;
 mod session;
 mod factor;
 mod letter;
+mod timing;
+mod leave;
 mod access;
 
 mod privilege;

@@ -186,6 +186,12 @@ pub enum What {
     Ended { scope: &'static str },
     /// An account was opened.
     Opened { account: AccountId, email: Masked },
+    /// An account has another e-mail address.
+    Moved {},
+    /// An account was told everything that is kept about it.
+    Exported {},
+    /// An account leaves: `asked`, `waits` for plugins, `done`.
+    Left { act: &'static str, deletion: Uuid, detail: Text },
     /// An administrator changed something of somebody's.
     Administered { act: &'static str, account: AccountId, detail: Text },
     /// A key of one of the host's rings: `in_use`, `rotated`, `revoked`.
@@ -290,6 +296,9 @@ impl What {
             Self::Unproven { .. } => "authentication.failed",
             Self::Ended { .. } => "authentication.ended",
             Self::Opened { .. } => "account.opened",
+            Self::Moved {} => "account.moved",
+            Self::Exported {} => "account.exported",
+            Self::Left { .. } => "account.deletion",
             Self::Administered { .. } => "admin.acted",
             Self::Key { .. } => "key.changed",
             Self::Denied { .. } => "request.denied",
@@ -315,6 +324,9 @@ impl What {
             Self::Proven { .. }
             | Self::Ended { .. }
             | Self::Opened { .. }
+            | Self::Moved {}
+            | Self::Exported {}
+            | Self::Left { .. }
             | Self::Administered { .. }
             | Self::Key { .. }
             | Self::Changed { .. }

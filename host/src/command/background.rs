@@ -36,6 +36,8 @@ impl Background {
             tasks.spawn(certificate::keep(keeper.clone(), host.tls.clone()));
         }
         if host.background.enabled {
+            let eraser = host.clone();
+            tasks.spawn(async move { eraser.follow_deletions().await });
             let first = work(host).await;
             tasks.spawn(follow(host.clone(), first));
         }

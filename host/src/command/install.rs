@@ -86,6 +86,7 @@ fn wanted_by<'g>(group: &'g Group<'_>) -> Wanted<'g> {
         migrations: &package.content.migrations,
         catalog: &package.content.catalog,
         mark: group.mark.clone(),
+        forgets: group.newest.candidate().privacy_forgets(),
     }
 }
 

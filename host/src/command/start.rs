@@ -240,6 +240,7 @@ async fn open_identity(
     let policy = identity::Policy {
         issuer: config.identity.issuer.clone(),
         lifetime_s: config.identity.token_s,
+        recent_s: config.identity.recent_s,
         verifies: config.identity.verify_email,
         link: config.mail.link.clone(),
         post,

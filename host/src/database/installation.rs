@@ -42,6 +42,8 @@ pub struct Wanted<'a> {
     pub mark: String,
     /// Which approval of the plugin it is; 0 when it was approved for one run only.
     pub generation: u64,
+    /// Whether it can forget people: deletions wait for it.
+    pub forgets: bool,
 }
 
 /// Where the database is, and how its roles log in.
@@ -141,12 +143,14 @@ async fn proof(session: &Session, plugin: &Wanted<'_>) -> Setup<Vec<Difference>>
     let sql = "select from pg_catalog.pg_class where oid = pg_catalog.to_regclass('dinehub.admission')";
     let is_there = session.query_opt(sql, &[]).await.map_err(session.fault())?.is_some();
     if is_there {
-        let sql = "select mark, generation from dinehub.admission where plugin = $1";
+        // As JSON: `plan` also reads a table that has not got the column yet.
+        let sql =
+            "select mark, generation, (to_jsonb(a) ->> 'forgets')::bool from dinehub.admission a where plugin = $1";
         let row = session.query_opt(sql, &[&plugin.id.as_str()]).await.map_err(session.fault())?;
-        let known: Option<(String, i64)> = row.map(|row| (row.get(0), row.get(1)));
-        let (mark, seen) = known.unwrap_or_default();
+        let known: Option<(String, i64, Option<bool>)> = row.map(|row| (row.get(0), row.get(1), row.get(2)));
+        let (mark, seen, forgets) = known.unwrap_or_default();
         ensure_not_older(plugin, seen)?;
-        if mark == plugin.mark && plugin.generation() <= seen {
+        if mark == plugin.mark && plugin.generation() <= seen && forgets == Some(plugin.forgets) {
             return Ok(Vec::new());
         }
     }
@@ -245,12 +249,13 @@ async fn repeat(session: &Session, tell: Tell<'_>, compare: impl AsyncFn() -> Se
 
 async fn note(session: &Session, plugin: &Wanted<'_>) -> Setup<()> {
     let sql = format!(
-        "insert into dinehub.admission as known (plugin, mark, generation) values ({}, {}, {})
-         on conflict (plugin) do update set mark = excluded.mark, admitted_at = now(),
+        "insert into dinehub.admission as known (plugin, mark, generation, forgets) values ({}, {}, {}, {})
+         on conflict (plugin) do update set mark = excluded.mark, admitted_at = now(), forgets = excluded.forgets,
            generation = greatest(known.generation, excluded.generation)",
         literal(plugin.id.as_str()),
         literal(&plugin.mark),
-        plugin.generation()
+        plugin.generation(),
+        plugin.forgets
     );
     session.run(&sql).await
 }

@@ -34,6 +34,14 @@ impl Request<'_> {
         }
     }
 
+    /// A path about whoever asks names nobody: a parameter that would is refused, not passed over.
+    pub fn ensure_bare(&self) -> Result<(), Error> {
+        match self.parts.uri.query() {
+            None => self.ensure_empty(),
+            Some(_) => Err(Error::Malformed("This path takes no parameters.".into())),
+        }
+    }
+
     /// The body is `application/json`, in UTF-8 if it says so, and not compressed: what unpacks to a thousand times its
     /// size would be bounded too late.
     pub fn ensure_json(&self) -> Result<(), Error> {

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod docs;
 pub mod factor;
 pub mod health;
+pub mod leave;
 pub mod letter;
 pub mod session;
 pub mod wellknown;
@@ -46,6 +47,7 @@ pub struct Action {
 #[must_use]
 pub fn all(roles: &RoleTable) -> Vec<Route> {
     let account = auth::routes().into_iter().chain(session::routes()).chain(factor::routes()).chain(letter::routes());
+    let account = account.chain(leave::routes());
     account.chain(admin::routes(roles)).chain(docs::routes()).chain(wellknown::routes()).collect()
 }
 

@@ -102,6 +102,13 @@ impl Identity {
         self.0.postman.seal(&Letter { to: to.to_owned(), subject: subject.to_owned(), text: text.into() })
     }
 
+    /// The last letter, with the report of what was erased and what stays.
+    pub(super) fn farewell(&self, to: &str, report: &str) -> Result<Option<Vec<u8>>, Error> {
+        let text = format!("Your account is deleted. What has to be kept names you no more.\n\n{report}");
+        let subject = "Your account is deleted".to_owned();
+        self.0.postman.seal(&Letter { to: to.to_owned(), subject, text: text.into() })
+    }
+
     /// Sends a ticket to an address, if there is an account that it is of use to. Answers and costs the same if not.
     async fn hand_out(&self, purpose: Purpose, address: &str, from: &Origin) -> Result<(), Error> {
         let email = Email::read(address)?;
@@ -144,11 +151,11 @@ impl Identity {
         if is_good { Ok(()) } else { Err(no_good()) }
     }
 
-    /// Sets a password by a ticket; ends every token of the account. The second factor stays.
+    /// Sets a password by a ticket; ends every token of the account, which it gives. The second factor stays.
     ///
     /// # Errors
     /// 422 for a ticket that is no good, or a password that will not do: then the ticket is good for another try.
-    pub async fn reset_password(&self, ticket: &SecretString, password: SecretString) -> Result<(), Error> {
+    pub async fn reset_password(&self, ticket: &SecretString, password: SecretString) -> Result<AccountId, Error> {
         let token_hash = hash(ticket.expose_secret());
         let account = self.account_of(&token_hash, Purpose::Reset).await?.ok_or_else(no_good)?;
         let context = vec![account.email.clone(), account.name];
@@ -166,7 +173,7 @@ impl Identity {
             (row.try_get(0).map_err(unavailable)?, row.try_get(1).map_err(unavailable)?);
         let (Some(account), Some(epoch)) = (account, epoch) else { return Err(no_good()) };
         self.0.revocations.enter_epoch(AccountId(account), epoch).await;
-        Ok(())
+        Ok(AccountId(account))
     }
 
     /// Another password for the account behind a request, which proves the one before. Ends every other token.
@@ -216,9 +223,9 @@ impl Identity {
         self.store(Purpose::Email, &account.email.to_ascii_lowercase(), Some(&email), ticket).await
     }
 
-    /// Moves an account to the address that a ticket was sent to. 422 for one that is no good, also when somebody has the
+    /// Moves an account, which it gives, to the address that a ticket was sent to. 422 for one that is no good, also when somebody has the
     /// address by now.
-    pub async fn move_address(&self, ticket: &SecretString) -> Result<(), Error> {
+    pub async fn move_address(&self, ticket: &SecretString) -> Result<AccountId, Error> {
         let token_hash = hash(ticket.expose_secret());
         let account = self.account_of(&token_hash, Purpose::Email).await?.ok_or_else(no_good)?;
         let notice = self.notice(
@@ -232,7 +239,7 @@ impl Identity {
             .fetch_one(&self.0.pool)
             .await;
         match moved {
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(account)) => Ok(AccountId(account)),
             Ok(None) => Err(no_good()),
             Err(why) if why.as_database_error().and_then(|why| why.constraint()) == Some("email_is_taken") => {
                 Err(no_good())

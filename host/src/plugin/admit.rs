@@ -13,6 +13,7 @@ use super::{
     engine::Engine,
     manifest::{Manifest, Series, is_newest},
     package::Package,
+    privacy,
 };
 use crate::{
     capability::{
@@ -81,6 +82,7 @@ impl Candidate {
                     .fix(format!("interface schedules {{ {function}: {NOTHING}; }} and `export schedules;`")));
             }
         }
+        privacy::ensure_forgets(&package, &contract)?;
         Ok(Self { package, contract })
     }
 
@@ -94,6 +96,18 @@ impl Candidate {
     #[must_use]
     pub fn series(&self) -> Series {
         self.package.manifest.series()
+    }
+
+    /// For reviewers: what becomes of what it keeps about people.
+    #[must_use]
+    pub fn privacy_line(&self) -> Option<String> {
+        privacy::line(&self.package, &self.contract)
+    }
+
+    /// Whether it can forget people.
+    #[must_use]
+    pub fn privacy_forgets(&self) -> bool {
+        privacy::forgets(&self.contract)
     }
 
     /// Every import with what grants it; the first that nothing grants refuses the plugin.

@@ -15,6 +15,7 @@ use wit_parser::{Function, Handle, InterfaceId, Resolve, Type, TypeDefKind, Type
 use super::{
     event::Events,
     manifest::Manifest,
+    privacy,
     shape::{Shape, Shaper, snake},
 };
 use crate::{
@@ -109,6 +110,7 @@ impl Contract {
         let is_hosts = |name: &String| {
             *name == self.api_interface
                 || *name == self.schedules_interface
+                || name == privacy::INTERFACE
                 || self.events.subscribed.contains_key(name)
         };
         self.exports.iter().filter(move |(name, _)| !is_hosts(name))

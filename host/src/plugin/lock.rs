@@ -104,6 +104,8 @@ pub enum Kind {
     Event,
     /// A function that the host calls, and when.
     Schedule,
+    /// What becomes of what it keeps about people.
+    Privacy,
     Limit,
 }
 
@@ -122,6 +124,7 @@ impl fmt::Display for Kind {
             Self::Handle => "handle",
             Self::Event => "event",
             Self::Schedule => "schedule",
+            Self::Privacy => "privacy",
             Self::Limit => "limit",
         })
     }
@@ -170,6 +173,7 @@ impl Block {
         add(Kind::Handle, &mut manifest.wasi.iter().map(|bundle| format!("wasi {bundle}")));
         add(Kind::Event, &mut candidate.event_lines().into_iter());
         add(Kind::Schedule, &mut manifest.schedules.iter().map(|one| format!("{} {}", one.function, one.cron)));
+        add(Kind::Privacy, &mut candidate.privacy_line().into_iter());
         add(Kind::Limit, &mut manifest.limits_listed().map(|(name, value)| format!("{name} {value}")));
         grants.retain(|_, lines| !lines.is_empty());
         Self {

@@ -13,7 +13,7 @@ pub use self::deprecation::Deprecation;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::cron::Cron;
+use super::{cron::Cron, privacy::Privacy};
 use crate::{
     access::policy::Rule,
     capability::{egress, event, files, handle::Declared, limit::Limits, secret, wasi::Bundle},
@@ -59,6 +59,9 @@ pub struct Manifest {
     /// When the host calls which functions of its interface `schedules`.
     #[serde(default, rename = "schedule")]
     pub schedules: Vec<Schedule>,
+    /// Why nothing that it keeps is about a person; needed only by one that writes who calls and forgets nobody.
+    #[serde(default)]
+    pub privacy: Option<Privacy>,
     #[serde(default, rename = "route")]
     pub routes: Vec<Route>,
     /// By `record.field` or `function.parameter`, in kebab case as in the WIT.

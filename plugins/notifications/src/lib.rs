@@ -3,6 +3,7 @@
 //! * [`news`] — who is told what of which event.
 //! * [`notice`] — written down, listed, and published to be sent.
 //! * [`template`] — the words, from a directory.
+//! * [`people`] — what is kept about a person, told and forgotten.
 //! * [`gateway`] — asking the gateway to send.
 //!
 //! As with payments, an event is answered in two steps: what is to be told is written down and published to the outbox, in
@@ -12,6 +13,7 @@
 mod gateway;
 mod news;
 mod notice;
+mod people;
 mod template;
 
 use dinehub_sdk::types::{Caller, Cursor, Problem, Timestamp, Uuid};
@@ -25,6 +27,7 @@ use crate::{
         },
         ordering::order_events::{Guest as OrderEvents, OrderFacts},
         payments::payment_events::{Guest as PaymentEvents, PaymentFacts},
+        privacy::subject::{Erasure, Guest as Subject, Page},
     },
     news::{OrderNews, PaymentNews},
     notice::Message,
@@ -89,6 +92,16 @@ impl Outbox for Component {
     fn send(id: Uuid, _thread: String, recipient_id: Uuid, title: String, text: String, until: Timestamp) {
         let message = Message { id: &id, recipient_id: &recipient_id, title: &title, text: &text };
         done(gateway::send(&message, &until));
+    }
+}
+
+impl Subject for Component {
+    fn tell(account: Uuid, after: Option<Cursor>) -> Result<Page, Problem> {
+        people::tell(&account, after.as_deref())
+    }
+
+    fn erase(account: Uuid) -> Result<Erasure, Problem> {
+        people::erase(&account)
     }
 }
 

@@ -3,6 +3,7 @@
 //! * [`place`] — from what is wanted and what the restaurant says to an order.
 //! * [`order`] — read one, list one's own or a restaurant's.
 //! * [`event`] — what subscribers are told, in the same transaction.
+//! * [`people`] — what is kept about a person, told and forgotten.
 //! * [`state`] — the graph of an order's states, and who may move it along which edge.
 //!
 //! Prices, names and the restaurant's owner come from the restaurants plugin, asked through the host before the first
@@ -10,13 +11,17 @@
 
 mod event;
 mod order;
+mod people;
 mod place;
 mod state;
 
 use dinehub_sdk::types::{Caller, Cursor, Problem, Timestamp, Uuid};
 
 use crate::{
-    bindings::exports::dinehub::ordering::api::{Guest, NewOrder, Order, OrderPage, OrderState},
+    bindings::exports::dinehub::{
+        ordering::api::{Guest, NewOrder, Order, OrderPage, OrderState},
+        privacy::subject::{Erasure, Guest as Subject, Page},
+    },
     order::Span,
     state::Move,
 };
@@ -78,5 +83,15 @@ impl Guest for Component {
 
     fn complete(_caller: Caller, id: Uuid) -> Result<Order, Problem> {
         order::make(Move::Complete, &id)
+    }
+}
+
+impl Subject for Component {
+    fn tell(account: Uuid, after: Option<Cursor>) -> Result<Page, Problem> {
+        people::tell(&account, after.as_deref())
+    }
+
+    fn erase(account: Uuid) -> Result<Erasure, Problem> {
+        people::erase(&account)
     }
 }

@@ -67,7 +67,7 @@ impl Move {
 }
 
 /// A state as clients read it.
-const fn word(state: State) -> &'static str {
+pub(crate) const fn word(state: State) -> &'static str {
     match state {
         State::Placed => "placed",
         State::Accepted => "accepted",

@@ -1,6 +1,7 @@
 //! Payments: an order is charged when it is placed, and paid back when it comes to nothing.
 //!
 //! * [`ledger`] — what orders want, what the provider said, and what follows from it; one row an order.
+//! * [`people`] — what is kept about a person, told and forgotten.
 //! * [`provider`] — asking the provider: charge, refund.
 //! * [`report`] — what the provider reports by itself, signed.
 //!
@@ -10,6 +11,7 @@
 //! asking and recording is followed by somebody who asks again with the same key, and is told what was done the first time.
 
 mod ledger;
+mod people;
 mod provider;
 mod report;
 
@@ -25,6 +27,7 @@ use crate::bindings::{
             schedules::Guest as Schedules,
             work::Guest as Work,
         },
+        privacy::subject::{Erasure, Guest as Subject, Page},
     },
 };
 
@@ -89,6 +92,16 @@ impl Reports for Component {
 
     fn refunded(order_id: Uuid, refund_id: String) {
         done(ledger::refunded(&order_id, &refund_id));
+    }
+}
+
+impl Subject for Component {
+    fn tell(account: Uuid, after: Option<Cursor>) -> Result<Page, Problem> {
+        people::tell(&account, after.as_deref())
+    }
+
+    fn erase(account: Uuid) -> Result<Erasure, Problem> {
+        people::erase(&account)
     }
 }
 

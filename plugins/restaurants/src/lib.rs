@@ -3,6 +3,7 @@
 //! * [`restaurant`] — search, read, create, edit, close; and why a change was refused.
 //! * [`menu`] — sections and items.
 //! * [`hours`] — the stretches of a week in which a restaurant is open.
+//! * [`people`] — what is kept about an owner, told and forgotten.
 //! * [`quote`] — what other plugins may ask.
 //! * [`check`] — what the boundary's types cannot say about an input.
 //!
@@ -13,17 +14,21 @@
 mod check;
 mod hours;
 mod menu;
+mod people;
 mod quote;
 mod restaurant;
 
 use dinehub_sdk::types::{Caller, Cursor, Problem, Uuid};
 
-use crate::bindings::exports::dinehub::restaurants::{
-    api::{
-        Cuisine, Guest, Hours, Item, Menu, NewHours, NewItem, NewRestaurant, NewSection, Restaurant, RestaurantEdit,
-        RestaurantPage, Section,
+use crate::bindings::exports::dinehub::{
+    privacy::subject::{Erasure, Guest as Subject, Page},
+    restaurants::{
+        api::{
+            Cuisine, Guest, Hours, Item, Menu, NewHours, NewItem, NewRestaurant, NewSection, Restaurant,
+            RestaurantEdit, RestaurantPage, Section,
+        },
+        catalog::{Guest as Catalog, Quotation},
     },
-    catalog::{Guest as Catalog, Quotation},
 };
 
 dinehub_sdk::plugin!(Component);
@@ -103,5 +108,15 @@ impl Guest for Component {
 impl Catalog for Component {
     fn quote(restaurant_id: Uuid, item_ids: Vec<Uuid>) -> Result<Quotation, Problem> {
         quote::quote(restaurant_id, &item_ids)
+    }
+}
+
+impl Subject for Component {
+    fn tell(account: Uuid, after: Option<Cursor>) -> Result<Page, Problem> {
+        people::tell(&account, after.as_deref())
+    }
+
+    fn erase(account: Uuid) -> Result<Erasure, Problem> {
+        people::erase(&account)
     }
 }

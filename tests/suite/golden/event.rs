@@ -14,6 +14,9 @@ fn all() -> Vec<What> {
         | What::Unproven { .. }
         | What::Ended { .. }
         | What::Opened { .. }
+        | What::Moved {}
+        | What::Exported {}
+        | What::Left { .. }
         | What::Administered { .. }
         | What::Key { .. }
         | What::Denied { .. }
@@ -39,6 +42,9 @@ fn all() -> Vec<What> {
         What::Unproven { why: Unproven::Password, email: Some(email()), source },
         What::Ended { scope: "session" },
         What::Opened { account, email: email() },
+        What::Moved {},
+        What::Exported {},
+        What::Left { act: "waits", deletion: Uuid::from_u128(3), detail: "ordering".into() },
         What::Administered { act: "roles.replaced", account, detail: "USER".into() },
         What::Key { act: "in_use", ring: "jwt", key: "2026-11".into() },
         What::Denied { route: "GET /api/v1/admin/users/{id}/roles".into(), denial: denial.clone() },

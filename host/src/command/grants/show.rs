@@ -52,6 +52,8 @@ pub struct Report {
     pub events: Vec<String>,
     /// When the host calls which of its functions.
     pub schedules: Vec<String>,
+    /// What becomes of what it keeps about people, or why it keeps nothing.
+    pub privacy: Option<String>,
     pub limits: Vec<(&'static str, u64)>,
 }
 
@@ -110,6 +112,7 @@ fn of(candidate: &Candidate, contracts: &Contracts) -> Setup<Report> {
             .collect(),
         events: candidate.event_lines(),
         schedules: manifest.schedules.iter().map(|one| format!("{:<20} {}", one.cron, one.function)).collect(),
+        privacy: candidate.privacy_line(),
         limits: manifest.limits_listed().collect(),
     })
 }
@@ -171,6 +174,9 @@ pub fn table(report: &Report) -> String {
         if !lines.is_empty() {
             let _ = writeln!(out, "\n  {title}\n    {}", lines.join("\n    "));
         }
+    }
+    if let Some(line) = &report.privacy {
+        let _ = writeln!(out, "\n  people: {line}");
     }
     let limits = report.limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
     let _ = writeln!(out, "\n  limits: {limits}\n");

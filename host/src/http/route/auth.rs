@@ -10,7 +10,7 @@ use super::{Answer, answer, operation, read, route};
 use crate::{
     access::{permit::Permit, policy::Rule},
     audit::event::{Masked, What},
-    error::Error,
+    error::{Error, Unproven},
     http::{App, request::Request, router::Route},
     identity::{
         account::{Account, NewAccount},
@@ -137,16 +137,23 @@ fn witness(app: &App, request: &Request<'_>, email: Masked, proved: Result<&Logi
     }
 }
 
-/// What was counted and is too much is recorded here, where it is known what was counted.
+/// What was counted and is too much is recorded here, where it is known what was counted; and so is a password that was wrong.
 pub(super) fn watched<T>(
     app: &App,
     request: &Request<'_>,
     limit: &'static str,
     outcome: Result<T, Error>,
 ) -> Result<T, Error> {
-    if let Err(Error::Throttled { retry_after_s }) = &outcome {
-        let (retry_after_s, source) = (*retry_after_s, request.source);
-        app.audit.record(request.by, What::Throttled { limit, retry_after_s, email: None, source });
+    let source = request.source;
+    match &outcome {
+        Err(Error::Throttled { retry_after_s }) => {
+            let retry_after_s = *retry_after_s;
+            app.audit.record(request.by, What::Throttled { limit, retry_after_s, email: None, source });
+        }
+        Err(Error::Unauthenticated(why @ Unproven::Password)) => {
+            app.audit.record(request.by, What::Unproven { why: *why, email: None, source });
+        }
+        _ => {}
     }
     outcome
 }

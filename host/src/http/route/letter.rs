@@ -157,8 +157,8 @@ fn forgot<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
 fn reset<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Reset { token, password } = read(&request)?;
-        app.identity.reset_password(&token, password).await?;
-        app.audit.record(request.by, What::Ended { scope: "account" });
+        let account = app.identity.reset_password(&token, password).await?;
+        app.audit.record(request.by.account(account), What::Ended { scope: "account" });
         Ok(done())
     })
 }
@@ -186,7 +186,8 @@ fn ask_to_move<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer
 fn move_address<'r>(app: &'r App, _: Permit, request: Request<'r>) -> Answer<'r> {
     Box::pin(async move {
         let Ticket { token } = read(&request)?;
-        app.identity.move_address(&token).await?;
+        let account = app.identity.move_address(&token).await?;
+        app.audit.record(request.by.account(account), What::Moved {});
         Ok(done())
     })
 }

@@ -84,7 +84,7 @@ fn end_one<'r>(app: &'r App, permit: Permit, request: Request<'r>) -> Answer<'r>
     })
 }
 
-fn session_json(session: &Session) -> Value {
+pub(super) fn session_json(session: &Session) -> Value {
     json!({
         "id": session.id,
         "device": session.device,
