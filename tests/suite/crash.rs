@@ -5,7 +5,8 @@
 //! * what was acknowledged is there, and in the state that was acknowledged;
 //! * an order that stands was charged once, for its total;
 //! * one that came to nothing was never charged, or charged once and paid back once;
-//! * nothing was charged that is no order.
+//! * nothing was charged that is no order;
+//! * each notice that is written down was sent, once.
 
 use std::{
     collections::BTreeMap,
@@ -38,6 +39,7 @@ use crate::{
 
 const CHARGES: &str = "/v1/charges";
 const REFUNDS: &str = "/v1/refunds";
+const MESSAGES: &str = "/v1/messages";
 
 /// One host process, killed and started again, and a provider that outlives it.
 struct Scene {
@@ -218,6 +220,13 @@ impl Scene {
             0,
             "news is told once"
         );
+        let mut sent: Vec<String> = self.ledger(MESSAGES).into_iter().map(|entry| entry.key).collect();
+        let notices = "select id::text from notifications.notice where state = 'sent' order by 1";
+        let notices: Vec<String> = self.admin.query(notices, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        sent.sort();
+        assert_eq!(sent, notices, "what was sent is known to be");
+        assert_eq!(self.count("notifications.notice where state <> 'sent'").await, 0);
+        assert!(notices.len() >= orders.len(), "each order is told of: {notices:?} {orders:?}");
     }
 }
 
@@ -238,10 +247,15 @@ async fn killed_at_each_step_between_an_order_and_its_refund() {
     assert_eq!(placed, None);
     drop(holder);
     scene.rise().await;
-    // Before the provider did anything, and after it did and nobody heard; at the charge, then at the refund.
-    for (at, path) in
-        [(Moment::Asked, CHARGES), (Moment::Done, CHARGES), (Moment::Asked, REFUNDS), (Moment::Done, REFUNDS)]
-    {
+    // Before the provider did anything, and after it did and nobody heard; at the charge, at the refund, at a notice.
+    for (at, path) in [
+        (Moment::Asked, CHARGES),
+        (Moment::Done, CHARGES),
+        (Moment::Asked, REFUNDS),
+        (Moment::Done, REFUNDS),
+        (Moment::Asked, MESSAGES),
+        (Moment::Done, MESSAGES),
+    ] {
         scene.kill_at(at, path);
         // Who is killed that early may not have answered.
         let order = scene.place().await;

@@ -49,6 +49,7 @@ mod order;
 mod matrix;
 
 mod admission;
+mod fuzz;
 mod compile;
 mod cache;
 mod reload;
@@ -63,6 +64,7 @@ mod sandbox;
 mod top;
 mod event;
 mod payment;
+mod notification;
 mod crash;
 mod schedule;
 mod cancel;

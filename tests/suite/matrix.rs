@@ -133,6 +133,9 @@ const TABLE: &[(&str, &str, &str, Before, [u16; 6])] = &[
     ("POST",   "/ordering/orders/{order}/ready",                   "",       &["accept", "prepare"],           [401, 403, 403, 200, 404, 200]),
     ("POST",   "/ordering/orders/{order}/complete",                "",       &["accept", "prepare", "ready"],  [401, 403, 403, 200, 404, 200]),
     ("GET",    "/ordering/restaurants/{restaurant}/orders",        "",       &[],                              [401, 403, 403, 200, 403, 200]),
+    ("GET",    "/notifications/notices",                           "",       &[],                              [401, 200, 200, 200, 200, 200]),
+    // To one person, and to nobody else: not to the order's other side, not to an admin.
+    ("GET",    "/notifications/notices/{notice}",                  "",       &["told"],                        [401, 200, 404, 404, 404, 404]),
     ("GET",    "/payments/orders/{order}",                         "",       &["paid"],                        [401, 200, 404, 200, 404, 200]),
     ("GET",    "/payments/restaurants/{restaurant}/payments",      "",       &[],                              [401, 403, 403, 200, 200, 200]),
     // Whoever it is: what the provider did not sign is no report.
@@ -167,6 +170,20 @@ async fn paid(customer: &Client, order: &str) {
     }
 }
 
+/// Asks until the customer was told of the order; gives the notice.
+async fn told(customer: &Client, order: &str) -> String {
+    let begun = std::time::Instant::now();
+    loop {
+        let list = customer.get("/api/v1/notifications/notices").await.expect(200);
+        let found = list.json["items"].as_array().unwrap().iter().find(|one| one["order_id"] == order).cloned();
+        if let Some(notice) = found {
+            return notice["id"].as_str().unwrap().to_owned();
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "no notice of {order}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
 /// A restaurant of the owner with an order of the customer in it, fresh for each cell.
 struct Scene {
     restaurant: String,
@@ -174,6 +191,7 @@ struct Scene {
     spare: String,
     item: String,
     order: String,
+    notice: String,
 }
 
 impl Scene {
@@ -193,10 +211,15 @@ impl Scene {
         let item = owner.post(&format!("{below}/menu/items"), &soup).await.expect(201).text("/id");
         let lines = json!({"restaurant_id": made, "lines": [{"menu_item_id": item, "quantity": 1}]});
         let order = people.customer.client.post("/api/v1/ordering/orders", &lines).await.expect(201).text("/id");
+        let mut notice = String::new();
         for step in before {
             let path = match *step {
                 "paid" => {
                     paid(&people.customer.client, &order).await;
+                    continue;
+                }
+                "told" => {
+                    notice = told(&people.customer.client, &order).await;
                     continue;
                 }
                 "close" => format!("{below}/close"),
@@ -204,12 +227,17 @@ impl Scene {
             };
             let _ = owner.act(&path).await.expect(200);
         }
-        Self { restaurant: made, section: full, spare, item, order }
+        Self { restaurant: made, section: full, spare, item, order, notice }
     }
 
     fn path(&self, pattern: &str) -> String {
-        let named =
-            [("restaurant", &self.restaurant), ("spare", &self.spare), ("item", &self.item), ("order", &self.order)];
+        let named = [
+            ("restaurant", &self.restaurant),
+            ("spare", &self.spare),
+            ("item", &self.item),
+            ("order", &self.order),
+            ("notice", &self.notice),
+        ];
         named.iter().fold(format!("/api/v1{pattern}"), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
     }
 

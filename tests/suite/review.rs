@@ -75,13 +75,16 @@ impl Office {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_is_reviewed_approved_and_revoked() {
     let office = Office::open().await;
-    let table = office.refuses(&["diff"], "ordering, payments, restaurants: asks for more than was approved");
+    let table =
+        office.refuses(&["diff"], "notifications, ordering, payments, restaurants: asks for more than was approved");
     assert!(table.contains("+ yes     no     ?     column: update ordering.customer_order.state"), "{table}");
     let ada = office.employ("ada");
     let said = office.approve("ordering", "ada", &ada);
     assert!(said.ends_with("ordering 1.0.0: approval 1 by ada\n"), "{said}");
-    let _ = office.refuses(&["diff"], "payments, restaurants: asks for more than was approved");
-    let _ = (office.approve("payments", "ada", &ada), office.approve("restaurants", "ada", &ada));
+    let _ = office.refuses(&["diff"], "notifications, payments, restaurants: asks for more than was approved");
+    for plugin in ["notifications", "payments", "restaurants"] {
+        let _ = office.approve(plugin, "ada", &ada);
+    }
     assert!(
         office.says(&["diff"]).contains("ordering: approved 1.0.0, asked 1.0.0\n  the same grants, line by line\n")
     );
@@ -96,7 +99,7 @@ async fn a_plugin_is_reviewed_approved_and_revoked() {
 async fn growth_since_the_last_approval_is_shown_and_shrinking_is_no_fault() {
     let office = Office::open().await;
     let ada = office.employ("ada");
-    for plugin in ["ordering", "payments", "restaurants"] {
+    for plugin in ["notifications", "ordering", "payments", "restaurants"] {
         let _ = office.approve(plugin, "ada", &ada);
     }
     let lock = fs::read_to_string(office.path("plugins/grants.lock")).unwrap();

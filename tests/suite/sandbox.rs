@@ -33,7 +33,7 @@ macro_rules! paired {
     };
 }
 
-paired!(deaf echo elder elder_v2 forger glutton hands herald late listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted wasi_greedy wasi_sockets wasi_std wasi_ungranted);
+paired!(deaf echo elder elder_v2 forger glutton handles hands herald late liar listener memory_bomb parrot ping pong recursion spin start_spin state thief ticker trap ungranted wasi_greedy wasi_sockets wasi_std wasi_ungranted);
 
 #[test]
 fn every_guest_has_a_test_of_its_name() {
@@ -115,13 +115,18 @@ impl Attack {
 
 /// Each attack once, and then all of them over and over.
 async fn withstands(server: &Server, guest: &str, attacks: &[Attack]) {
+    withstands_many(server, guest, attacks, AT_ONCE).await;
+}
+
+/// The same with so many at one time.
+async fn withstands_many(server: &Server, guest: &str, attacks: &[Attack], at_once: usize) {
     // It has its session with PostgreSQL before anybody spins.
     let _ = server.anonymous().get("/api/v1/restaurants?limit=1").await.expect(200);
     for attack in attacks {
         attack.once(server, guest).await;
         is_well(server, guest).await;
     }
-    leaves_memory_alone(server, attacks).await;
+    leaves_memory_alone(server, attacks, at_once).await;
     is_well(server, guest).await;
 }
 
@@ -174,36 +179,49 @@ pub(crate) fn alone(test: &str) {
 }
 
 /// Requests at one time while memory is watched.
-const AT_ONCE: usize = 8;
-/// Requests of one round; after each the host is let come to rest, so that how long a queue grew is not counted.
-const ROUND: usize = 200;
-/// Until memory is warm: pools, caches and the allocator's own have what they keep.
-const ROUNDS_WARM: usize = 2;
-/// A thousand requests.
-const ROUNDS: usize = 5;
+pub(crate) const AT_ONCE: usize = 8;
+/// Until memory is warm: pools and caches have what they keep.
+const WARM: usize = 200;
+const STORM: usize = 1_000;
 
-/// After a thousand attacks resident memory is within a tenth of what it was.
-pub(crate) async fn leaves_memory_alone(server: &Server, attacks: &[Attack]) {
+/// After one storm of a thousand attacks the host holds what it held before, within a tenth.
+///
+/// Counted is what is held: the tests' allocator first gives back what it only keeps for later. A storm of `memory_bomb` took
+/// resident memory from 75.5 to 84.0 MiB and four more to 87.3; of that, blocks in use were 9.1 to 9.3 MiB all the while
+/// (`mallinfo2`), glibc's free ones grew from 9.0 to 18.5, and after `malloc_trim` it was 74.9 again. The rest that comes and
+/// goes is warm slots of wasmtime's pool, which has a bound (`plugin::engine`).
+pub(crate) async fn leaves_memory_alone(server: &Server, attacks: &[Attack], at_once: usize) {
     let client = server.anonymous();
-    let storm = async |rounds: usize| {
-        for _ in 0..rounds {
-            let sent = attacks.iter().cycle().take(ROUND).map(|attack| attack.send(&client));
-            let answers: Vec<Answer> = stream::iter(sent).buffer_unordered(AT_ONCE).collect().await;
-            assert!(answers.iter().all(|answer| answer.status >= 200));
-            holds_nothing(server).await;
-        }
+    let storm = async |count: usize| {
+        let sent = attacks.iter().cycle().take(count);
+        let sent = sent.map(|attack| async { attack.send(&client).await.status == attack.status });
+        let stopped: Vec<bool> = stream::iter(sent).buffer_unordered(at_once).collect().await;
+        // A few may be stopped by something else first, or find no slot.
+        let stopped = stopped.into_iter().filter(|is_so| *is_so).count();
+        assert!(stopped >= count - count / 10, "only {stopped} of {count} attacks were attacks");
+        holds_nothing(server).await;
     };
-    storm(ROUNDS_WARM).await;
-    let before = resident_kib();
-    storm(ROUNDS).await;
+    storm(WARM).await;
+    let before = held_kib();
+    storm(STORM).await;
     // What waits to be written, or to be closed, is not leaked.
-    let mut after = resident_kib();
+    let mut after = held_kib();
     for _ in 0..100 {
         if after <= before + before / 10 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        after = resident_kib();
+        after = held_kib();
     }
     panic!("{before} KiB became {after} KiB");
+}
+
+/// The host's resident memory without what the allocator has free, in KiB.
+fn held_kib() -> u64 {
+    #[allow(unsafe_code, reason = "glibc's; gives free pages back and touches nothing that is in use")]
+    // SAFETY: may be called at any time, from any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0)
+    };
+    resident_kib()
 }

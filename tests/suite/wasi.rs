@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     admission::parts::{Parts, guest, world},
     handle::directories_of,
-    sandbox::{alone, faulted, holds_nothing, is_alone, is_well, leaves_memory_alone},
+    sandbox::{AT_ONCE, alone, faulted, holds_nothing, is_alone, is_well, leaves_memory_alone},
 };
 
 const ALL: &str = r#"wasi = ["cli", "clocks", "filesystem", "io", "random"]"#;
@@ -149,7 +149,7 @@ pub(crate) async fn wasi_greedy() {
         faulted("GET", "/api/v1/wasi_greedy/random?bytes=1099511627776"),
         faulted("POST", "/api/v1/wasi_greedy/zeroes?bytes=1099511627776"),
     ];
-    leaves_memory_alone(&server, &attacks).await;
+    leaves_memory_alone(&server, &attacks, AT_ONCE).await;
     is_well(&server, "wasi_greedy").await;
 }
 

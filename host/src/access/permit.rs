@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::{policy::Rule, role::RoleTable};
 use crate::{
+    database::identity::Caller,
     error::{Error, Unassured, Unproven},
     id::{Denial, Role},
     identity::actor::Actor,
@@ -64,6 +65,16 @@ impl Permit {
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// How the database is told who asks.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        match (self.actor.account(), self.actor.is_anonymous()) {
+            (Some(account), _) => Caller::user(account, &self.roles),
+            (None, true) => Caller::anonymous(),
+            (None, false) => Caller::system(),
+        }
     }
 
     /// The roles in force: those of the token and all they include, in order.

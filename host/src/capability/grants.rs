@@ -32,7 +32,6 @@ use crate::{
     },
     database::{
         guest::{self, Login, Opening, Pool, Transaction},
-        identity::Caller,
         statement::Statement,
     },
     error::Error,
@@ -148,7 +147,7 @@ impl Approved {
             Mode::ReadWrite => &self.login_rw,
         };
         let opening = Opening {
-            caller: caller(&permit),
+            caller: permit.caller(),
             read_only: mode == Mode::ReadOnly,
             repeatable: false,
             timeout_ms: i32::try_from(self.limits.deadline_ms.min(self.limits.database_ms)).unwrap_or(i32::MAX),
@@ -167,20 +166,11 @@ impl Approved {
             meter,
             wasi,
             stopped: None,
+            said: None,
             is_to_retry: false,
             had_effect: false,
             is_unserved: false,
         }
-    }
-}
-
-/// How the database is told who asks.
-fn caller(permit: &Permit) -> Caller {
-    let actor = permit.actor();
-    match (actor.account(), actor.is_anonymous()) {
-        (Some(account), _) => Caller::user(account, permit.roles()),
-        (None, true) => Caller::anonymous(),
-        (None, false) => Caller::system(),
     }
 }
 
@@ -195,6 +185,8 @@ pub struct Grants {
     meter: Meter,
     wasi: Option<Box<Wasi>>,
     stopped: Option<Error>,
+    /// The plugin's last warning.
+    said: Option<String>,
     is_to_retry: bool,
     /// Something left the house that a rollback does not take back.
     had_effect: bool,
@@ -270,6 +262,16 @@ impl Grants {
     /// Records something about this call; `what` is given the plugin.
     pub fn record(&self, what: impl FnOnce(Artefact) -> What) {
         self.approved.audit.record(self.permit.actor().by(self.tree.request), what(self.approved.artefact()));
+    }
+
+    /// The plugin warned of something: should the call not come to its end, this is why.
+    pub fn note_said(&mut self, said: String) {
+        self.said = Some(said);
+    }
+
+    /// What the plugin warned of last, once.
+    pub fn take_said(&mut self) -> Option<String> {
+        self.said.take()
     }
 
     /// Why the call was ended by the host, once.

@@ -32,10 +32,14 @@ pub fn link(linker: &mut Linker<Grants>) -> Setup<()> {
     })
 }
 
-fn write(grants: &Grants, level: &str, message: &str, fields: &[Val]) {
+fn write(grants: &mut Grants, level: &str, message: &str, fields: &[Val]) {
     let fields: serde_json::Map<String, serde_json::Value> =
         fields.iter().take(FIELDS_MAX).filter_map(field).map(|(key, value)| (key, value.into())).collect();
-    line((grants.plugin(), grants.tree().request), level, &serde_json::Value::Object(fields), message);
+    let fields = serde_json::Value::Object(fields);
+    line((grants.plugin(), grants.tree().request), level, &fields, message);
+    if matches!(level, "warn" | "error") {
+        grants.note_said(cut(&format!("{} {fields}", cut(message))).to_owned());
+    }
 }
 
 /// One line of a plugin's, in one of its requests.

@@ -4,7 +4,7 @@ mod rebuild;
 
 use std::{
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -47,11 +47,14 @@ pub struct Arguments {
     /// Throw the database of the last run away.
     #[arg(long)]
     pub fresh: bool,
+    /// Keep database and secrets in this directory, instead of this checkout's own.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
 }
 
 /// Builds, starts, seeds and serves until Ctrl-C; then ends what it started.
 pub async fn run(project: &Project, arguments: Arguments) -> Setup<()> {
-    let state = project.state()?;
+    let state = arguments.state.clone().map_or_else(|| project.state(), Ok)?;
     let _alone = lock(&state)?;
     if arguments.fresh {
         remove_cluster(&state)?;

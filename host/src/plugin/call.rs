@@ -14,7 +14,7 @@ use wasmtime::{
 
 use super::{
     registry::{Plugin, Registry},
-    witness::REFUSED,
+    witness::{REFUSED, SAID},
 };
 use crate::{
     capability::{
@@ -109,7 +109,8 @@ fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
         Some(trap) => format!("trapped: {trap}"),
         None => format!("failed: {error:#}"),
     };
-    Error::PluginFault { plugin, log }
+    let said = grants.take_said().map(|said| format!("{SAID}{said}"));
+    Error::PluginFault { plugin, log: log + &said.unwrap_or_default() }
 }
 
 /// Whether a call that the host made itself came to its end. A problem that the function gave is its failure.

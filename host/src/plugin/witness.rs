@@ -10,6 +10,8 @@ use crate::{
 
 /// How the log of a call begins that a plugin ended with a problem of its own.
 pub const REFUSED: &str = "refused";
+/// What stands in it before the last thing a plugin warned of, for operators.
+pub const SAID: &str = "; it had said: ";
 
 /// Counts an error that is a plugin's fault and gives its event; none for any other. Whoever answers for the call asks: once,
 /// for the whole tree of calls.
@@ -26,6 +28,7 @@ pub fn fault(registry: &Registry, error: &Error) -> Option<What> {
         Error::PluginFault { plugin, log } => {
             // What a plugin said itself may be about anybody.
             let detail = if log.starts_with(REFUSED) { REFUSED } else { log.as_str() };
+            let detail = detail.split_once(SAID).map_or(detail, |(detail, _)| detail);
             What::Faulted { artefact: of(plugin, &Budget::fault), detail: detail.into() }
         }
         Error::Stopped { plugin, limit } => What::Stopped { artefact: of(plugin, &|budget| budget.stop(limit)), limit },

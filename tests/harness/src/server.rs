@@ -106,13 +106,16 @@ fn home() -> PathBuf {
     target().join("hosts")
 }
 
-/// With the tests' own state directory and compiler, where the configuration names none.
+/// With the tests' own state directory and compiler, and the checkout's plugins' files, where the configuration names none.
 #[must_use]
 pub fn at_home(config: &Config) -> Config {
     let mut config = config.clone();
     if config.plugins.compiler.as_os_str().is_empty() {
         config.plugins.compiler = program();
         config.plugins.state_directory = home().join("state");
+    }
+    if config.plugins.files_directory == Config::default().plugins.files_directory {
+        config.plugins.files_directory = root().join("plugins");
     }
     config
 }
@@ -202,9 +205,6 @@ impl Server {
         let mut config = at_home(config);
         for (origin, place) in outside::routes(&outside) {
             config.egress.routes.entry(origin).or_insert(place);
-        }
-        if config.plugins.files_directory == Config::default().plugins.files_directory {
-            config.plugins.files_directory = root().join("plugins");
         }
         let host =
             start::host_granting(&database.admin(), &rings, (admitted, Vec::new()), roles, &config, granted).await?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 pub(super) use crate::wasi::{wasi_greedy, wasi_sockets, wasi_std, wasi_ungranted};
 
-use super::{act, beside, beside_all, faulted, holds_nothing, is_well, limited, stopped, withstands};
+use super::{act, beside, beside_all, faulted, holds_nothing, is_well, limited, stopped, withstands, withstands_many};
 
 pub(super) async fn spin() {
     let server = beside("spin").await;
@@ -15,7 +15,8 @@ pub(super) async fn spin() {
 
 pub(super) async fn late() {
     let server = beside("late").await;
-    withstands(&server, "late", &[stopped("POST", "/api/v1/late/spin", "deadline_ms")]).await;
+    // They take wall time and yield: many at once take no longer than a few.
+    withstands_many(&server, "late", &[stopped("POST", "/api/v1/late/spin", "deadline_ms")], 32).await;
 }
 
 pub(super) async fn start_spin() {
@@ -48,9 +49,65 @@ pub(super) async fn recursion() {
     let server = beside("recursion").await;
     let client = server.anonymous();
     assert_eq!(client.get("/api/v1/recursion/deep?depth=100").await.expect(200).json, json!(100));
-    // Its own stack is in its memory, and is the smaller one.
-    let deep = faulted("GET", "/api/v1/recursion/deep?depth=100000000");
-    withstands(&server, "recursion", &[deep]).await;
+    assert_eq!(client.get("/api/v1/recursion/sink?depth=1000").await.expect(200).status, 200);
+    let attacks = [
+        // Its own stack is in its memory, and is the smaller one.
+        faulted("GET", "/api/v1/recursion/deep?depth=100000000"),
+        stopped("GET", "/api/v1/recursion/sink?depth=100000000", "stack"),
+    ];
+    withstands(&server, "recursion", &attacks).await;
+}
+
+pub(super) async fn handles() {
+    let server = beside("handles").await;
+    assert_eq!(act(&server.anonymous(), "/api/v1/handles/hoard?count=90").await.expect(200).json, json!(90));
+    let attacks = [
+        stopped("POST", "/api/v1/handles/hoard?count=1000000", "handles_max"),
+        stopped("POST", "/api/v1/handles/drop-spin", "cpu_ms"),
+        faulted("POST", "/api/v1/handles/drop-trap"),
+        faulted("POST", "/api/v1/handles/stale"),
+        // Of the greatest number there is, its own side makes nothing: it stands for a handle that was moved away.
+        faulted("POST", "/api/v1/handles/guess?handle=1"),
+        faulted("POST", "/api/v1/handles/guess?handle=4660"),
+        faulted("POST", "/api/v1/handles/guess?handle=4294967294"),
+        faulted("POST", "/api/v1/handles/peek?handle=1"),
+        faulted("POST", "/api/v1/handles/peek?handle=4294967294"),
+    ];
+    withstands(&server, "handles", &attacks).await;
+}
+
+/// `take` of a text of so many bytes, as a path.
+fn taking(bytes: usize) -> &'static str {
+    format!("/api/v1/liar/take?text={}", "x".repeat(bytes)).leak()
+}
+
+pub(super) async fn liar() {
+    let server = beside("liar").await;
+    let client = server.anonymous();
+    // The sizes around those that it lies about.
+    for bytes in [600, 608, 700, 704] {
+        assert_eq!(act(&client, taking(bytes)).await.expect(200).json, json!(bytes));
+        let given = act(&client, &format!("/api/v1/liar/give?bytes={bytes}")).await.expect(200);
+        assert_eq!(given.json.as_str().unwrap().len(), bytes);
+    }
+    // Two arguments at one place: it fools itself and nobody else.
+    let (first, second) = ("a".repeat(603), "b".repeat(603));
+    let fooled = act(&client, &format!("/api/v1/liar/both?first={first}&second={second}")).await.expect(200);
+    assert_eq!(fooled.json, json!("bb"));
+    let crooked = "/api/v1/liar/crooked?a=1&b=2&c=3&d=4&e=5&f=6&g=7&h=8&i=9&j=10&k=11&l=12";
+    let attacks = [
+        faulted("POST", taking(601)),
+        faulted("POST", taking(602)),
+        stopped("POST", taking(604), "cpu_ms"),
+        faulted("POST", taking(605)),
+        faulted("POST", taking(606)),
+        stopped("POST", taking(607), "memory_bytes"),
+        faulted("POST", crooked),
+        stopped("POST", "/api/v1/liar/give?bytes=701", "cpu_ms"),
+        faulted("POST", "/api/v1/liar/give?bytes=702"),
+        faulted("POST", "/api/v1/liar/give?bytes=703"),
+    ];
+    withstands(&server, "liar", &attacks).await;
 }
 
 pub(super) async fn glutton() {

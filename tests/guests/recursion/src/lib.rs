@@ -1,4 +1,5 @@
-//! A plugin that recurses: without end it must trap in its own stack, and never in the host's.
+//! A plugin that recurses: without end it must trap in its own stack or be stopped at the bound of the host's, and never go
+//! beyond.
 
 use dinehub_sdk::types::{Caller, Problem};
 
@@ -13,6 +14,10 @@ impl Guest for Component {
         Ok(descend(depth))
     }
 
+    fn sink(_caller: Caller, depth: u32) -> Result<u32, Problem> {
+        Ok(sink(depth))
+    }
+
     fn answer(_caller: Caller) -> Result<u32, Problem> {
         Ok(42)
     }
@@ -21,4 +26,11 @@ impl Guest for Component {
 /// Not a tail call, and opaque to the compiler, so that every level keeps its frame.
 fn descend(depth: u32) -> u32 {
     if std::hint::black_box(depth) == 0 { 0 } else { std::hint::black_box(descend(depth - 1)) + 1 }
+}
+
+/// Nothing of a level lies in memory, so only the host's stack grows. No compiler makes a loop of it: each level turns what
+/// the one below it gave.
+#[inline(never)]
+fn sink(depth: u32) -> u32 {
+    if depth == 0 { 0 } else { sink(depth - 1).rotate_left(1) ^ depth }
 }
