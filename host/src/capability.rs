@@ -4,6 +4,7 @@
 //! where every mistake surfaces; and **prepared** per call, which cannot fail. What a call holds is [`grants::Grants`]:
 //! made from a [`crate::access::permit::Permit`] and from nothing else, moved into the call's store, gone with it.
 
+pub mod approved;
 pub mod tree;
 pub mod call;
 pub mod data;

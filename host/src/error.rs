@@ -98,11 +98,11 @@ pub enum Error {
     /// 429.
     Throttled { retry_after_s: u64 },
     /// 500: a plugin's fault.
-    PluginFault { plugin: String, log: String },
+    PluginFault { plugin: Culprit, log: String },
     /// 500: a plugin was stopped at a bound, named as in the manifest.
-    Stopped { plugin: String, limit: &'static str },
+    Stopped { plugin: Culprit, limit: &'static str },
     /// 500: a plugin called what it was not granted.
-    Ungranted { plugin: String, import: String },
+    Ungranted { plugin: Culprit, import: String },
     /// 500: ours.
     Internal(Box<dyn StdError + Send + Sync>),
     /// 503: no permit, connection or backend in time.
@@ -110,7 +110,21 @@ pub enum Error {
     /// 503: an operator switched the plugin off.
     Disabled { plugin: String },
     /// 504: the plugin or the database was too slow.
-    Timeout { plugin: String, log: &'static str },
+    Timeout { plugin: Culprit, log: &'static str },
+}
+
+/// The plugin whose fault an error is: of several versions that are served, or were when the call began, exactly this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    pub plugin: String,
+    /// Hex SHA-256 of the artefact; empty when it is not known which one it was.
+    pub digest: String,
+}
+
+impl fmt::Display for Culprit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.plugin)
+    }
 }
 
 impl Error {

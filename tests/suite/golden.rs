@@ -9,7 +9,7 @@ use dinehub::{
     access::policy::Rule,
     command::grants::show,
     database::{migrate, own, session::Session},
-    error::{Error, Unassured, Unproven},
+    error::{Culprit, Error, Unassured, Unproven},
     id::Denial,
 };
 use harness::{
@@ -108,6 +108,7 @@ fn all() -> Vec<Error> {
         | Error::Disabled { .. }
         | Error::Timeout { .. } => error,
     };
+    let culprit = || Culprit { plugin: "ordering".to_owned(), digest: "6f544b3a".to_owned() };
     [
         Error::Malformed("The body is not valid JSON: ….".into()),
         Error::Unauthenticated(Unproven::Missing),
@@ -129,13 +130,13 @@ fn all() -> Vec<Error> {
         Error::invalid("/lines/0/quantity", "must be from 1 to 99"),
         Error::KeyReused,
         Error::Throttled { retry_after_s: 30 },
-        Error::PluginFault { plugin: "ordering".to_owned(), log: "for the log alone".to_owned() },
-        Error::Stopped { plugin: "ordering".to_owned(), limit: "for the log alone" },
-        Error::Ungranted { plugin: "ordering".to_owned(), import: "for the log alone".to_owned() },
+        Error::PluginFault { plugin: culprit(), log: "for the log alone".to_owned() },
+        Error::Stopped { plugin: culprit(), limit: "for the log alone" },
+        Error::Ungranted { plugin: culprit(), import: "for the log alone".to_owned() },
         Error::internal("for the log alone"),
         Error::Unavailable("for the log alone".into()),
         Error::Disabled { plugin: "ordering".to_owned() },
-        Error::Timeout { plugin: "ordering".to_owned(), log: "for the log alone" },
+        Error::Timeout { plugin: culprit(), log: "for the log alone" },
     ]
     .map(sample)
     .into()

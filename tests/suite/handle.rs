@@ -12,7 +12,7 @@ pub(crate) fn directories() -> (tempfile::TempDir, Config) {
     directories_of("hands")
 }
 
-/// The directories of a guest, copied.
+/// The directories of a guest, copied, beside those of the feature plugins.
 pub(crate) fn directories_of(guest: &str) -> (tempfile::TempDir, Config) {
     let directory = tempfile::tempdir().unwrap();
     let to = directory.path().join(guest);
@@ -21,6 +21,13 @@ pub(crate) fn directories_of(guest: &str) -> (tempfile::TempDir, Config) {
     let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(&to).status();
     assert!(copied.unwrap().success());
     let _ = fs::remove_file(to.join("files/reports/.gitignore"));
+    // Feature plugins may be served beside it.
+    for entry in fs::read_dir(root().join("plugins")).unwrap() {
+        let plugin = entry.unwrap().path();
+        if plugin.join("files").is_dir() {
+            std::os::unix::fs::symlink(&plugin, directory.path().join(plugin.file_name().unwrap())).unwrap();
+        }
+    }
     let mut config = patient();
     config.plugins.files_directory = directory.path().to_owned();
     // What leads out of a directory must be refused by the directory, not only on the way to it.

@@ -127,6 +127,30 @@ async fn a_request_in_flight_ends_on_the_version_it_began_with() {
     eventually("the old edition is let go", move || host.retired() == 0).await;
 }
 
+/// The fault is the old version's, also when another one is served by the time it happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_names_the_artefact_that_it_is_of() {
+    let (old, new) = (trap("1.0.0", 200).await, trap("1.0.1", 202).await);
+    let server = Server::with(vec![old.clone()]).await;
+    let admin = connect(&server.database.admin()).await;
+    admin.batch_execute("begin; lock table trap.mark in access exclusive mode").await.unwrap();
+    let client = server.anonymous();
+    let act = || {
+        let client = client.clone();
+        tokio::spawn(async move { client.act("/api/v1/trap/add-then-trap?name=a").await })
+    };
+    let waiting = act();
+    is_waiting(&server).await;
+    renew(&server, vec![new.clone()]).await.unwrap();
+    admin.batch_execute("commit").await.unwrap();
+    waiting.await.unwrap().refused(500, "plugin_fault");
+    act().await.unwrap().refused(500, "plugin_fault");
+    let events = crate::audit::events(&server).await;
+    let digests: Vec<_> =
+        events.iter().filter(|one| one["kind"] == "plugin.faulted").map(|one| one["digest"].clone()).collect();
+    assert_eq!(digests, [json!(old.digest), json!(new.digest)]);
+}
+
 async fn is_waiting(server: &Server) {
     let watcher = connect(&server.database.admin()).await;
     let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
@@ -260,9 +284,41 @@ async fn an_operator_installs_and_rolls_back_under_load_without_a_restart() {
     shop.says(&["plugin", "enable", "trap@1"]);
     let _ = serving.client.get(TALLY).await.expect(202);
     shop.refuses(&["plugin", "disable", "nobody"], "is not installed");
+    changes_are_events(&shop).await;
     drop(serving);
     // What was installed is served again after a restart.
     let _ = shop.machine.serve().client.get(TALLY).await.expect(202);
+}
+
+/// One event for each change that a host made, and none for what was refused.
+async fn changes_are_events(shop: &Shop) {
+    let mut wanted = vec!["installed"];
+    wanted.extend(["rolled_back", "installed"].repeat(RELOADS / 2));
+    wanted.extend(["disabled", "enabled"]);
+    let admin = connect(&shop.machine.database.admin()).await;
+    let sql = "select body from dinehub.audit_event where body like '%\"plugin.changed\"%' order by seq";
+    let mut found: Vec<serde_json::Value> = Vec::new();
+    for _ in 0..1_000 {
+        let rows = admin.query(sql, &[]).await.unwrap();
+        found = rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect();
+        if found.len() >= wanted.len() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let acts: Vec<&str> = found.iter().map(|event| event["act"].as_str().unwrap()).collect();
+    assert_eq!(acts, wanted);
+    for event in &found {
+        let (old, new) = (&shop.old, &shop.new);
+        let (artefact, version, before) = match event["act"].as_str().unwrap() {
+            "rolled_back" => (old, "1.0.0", json!(new.digest)),
+            "installed" => (new, "1.0.1", json!(old.digest)),
+            _ => (new, "1.0.1", json!(null)),
+        };
+        let told = (&event["plugin"], &event["digest"], &event["version"], &event["before"], &event["actor"]);
+        let wanted = (json!("trap"), json!(artefact.digest), json!(version), before, json!("system:host"));
+        assert_eq!(told, (&wanted.0, &wanted.1, &wanted.2, &wanted.3, &wanted.4), "{event}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

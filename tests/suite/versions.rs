@@ -53,6 +53,43 @@ pub(crate) async fn served_side_by_side() {
     client.get(&format!("{NOTES_1}/count?kind=warm")).await.refused(422, "invalid");
 }
 
+/// Both stopped at a bound of their own, in either order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stops_one_of_two_versions_is_recorded_of_that_one() {
+    let packages: Vec<Package> = both()
+        .await
+        .iter()
+        .map(|package| {
+            let mut parts = Parts::of(package);
+            parts.manifest.push_str("\n[limits]\nhostcall_bytes = 64\n");
+            parts.package().unwrap()
+        })
+        .collect();
+    let server = Server::with(packages.clone()).await;
+    let client = server.anonymous();
+    let words = "w".repeat(150);
+    let stops = || {
+        let edition = server.app().edition();
+        [0, 1].map(|at: usize| {
+            let plugin = edition.registry.iter().find(|known| known.package.digest == packages[at].digest).unwrap();
+            let report = plugin.approved().budget().report(plugin.approved().limits());
+            report.bounds.iter().map(|line| line.stops).sum::<u64>()
+        })
+    };
+    for at in [0, 1, 1, 0] {
+        let before = stops();
+        let (path, body) =
+            [(NOTES_1, json!({"words": words})), (NOTES_2, json!({"words": words, "kind": "plain"}))][at].clone();
+        let work = async { client.post(path, &body).await.refused(500, "plugin_fault") };
+        let found = crate::audit::during(&server, work).await;
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert_eq!(found[0]["digest"], json!(packages[at].digest), "{path}: {found:#?}");
+        let mut wanted = before;
+        wanted[at] += 1;
+        assert_eq!(stops(), wanted, "and it counts for that one alone");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_older_one_announces_its_end_in_every_answer() {
     let server = Server::with(both().await).await;

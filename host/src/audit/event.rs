@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    error::Unproven,
+    error::{Culprit, Unproven},
     id::{AccountId, Denial, RequestId, TokenId},
 };
 
@@ -135,6 +135,12 @@ impl Artefact {
     #[must_use]
     pub fn new(plugin: &str, digest: &str) -> Self {
         Self { plugin: plugin.into(), digest: digest.into() }
+    }
+
+    /// As errors name it.
+    #[must_use]
+    pub fn culprit(&self) -> Culprit {
+        Culprit { plugin: self.plugin.0.clone(), digest: self.digest.0.clone() }
     }
 }
 
@@ -260,6 +266,17 @@ pub enum What {
         path: Text,
         why: Text,
     },
+    /// A running host began to serve another artefact of a plugin, or none: `installed`, `rolled_back` (to an older version),
+    /// `enabled`, `disabled`, `removed`.
+    Changed {
+        #[serde(flatten)]
+        artefact: Artefact,
+        act: &'static str,
+        version: Text,
+        /// The digest that was served before, where another one was.
+        #[serde(skip_serializing_if = "is_empty")]
+        before: Text,
+    },
     /// So many events found no place in the queue.
     Lost { count: u64 },
 }
@@ -286,6 +303,7 @@ impl What {
             Self::SecretUsed { .. } => "secret.used",
             Self::Sent { .. } => "egress.sent",
             Self::Unsent { .. } => "egress.refused",
+            Self::Changed { .. } => "plugin.changed",
             Self::Lost { .. } => "audit.lost",
         }
     }
@@ -299,6 +317,7 @@ impl What {
             | Self::Opened { .. }
             | Self::Administered { .. }
             | Self::Key { .. }
+            | Self::Changed { .. }
             | Self::SecretUsed { .. }
             | Self::Sent { .. } => Outcome::Done,
             Self::Unproven { .. }

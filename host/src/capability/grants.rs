@@ -5,19 +5,12 @@
 //! let grants = dinehub::capability::grants::Grants { permit, approved };
 //! ```
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use uuid::Uuid;
 
 use super::{
-    budget::Budget,
-    granted::{Granted, Used},
+    approved::Approved,
     handle::Opened,
     limit::{Bound, Limits},
     meter::Meter,
@@ -26,40 +19,14 @@ use super::{
 };
 use crate::{
     access::permit::Permit,
-    audit::{
-        Log,
-        event::{Artefact, By, What},
-    },
+    audit::event::{Artefact, What},
     database::{
-        guest::{self, Login, Opening, Pool, Transaction},
+        guest::{self, Opening, Transaction},
         statement::Statement,
     },
-    error::Error,
+    error::{Culprit, Error},
     id::PluginId,
 };
-
-/// How often it is recorded that a plugin is busy, in seconds.
-const BUSY_EVERY_S: i64 = 10;
-
-/// What was approved for one plugin, configured once at load.
-#[derive(Debug)]
-pub struct Approved {
-    plugin: PluginId,
-    granted: Granted,
-    handles: Opened,
-    limits: Limits,
-    tick_ms: u32,
-    pool: Pool,
-    /// Sees what the statements of safe methods read, and can write nothing.
-    login_ro: Login,
-    /// Holds exactly the columns that the statements need.
-    login_rw: Login,
-    audit: Log,
-    artefact: Artefact,
-    /// When it was last recorded that all slots are taken, in seconds since 1970.
-    busy_s: AtomicI64,
-    budget: Arc<Budget>,
-}
 
 /// Whether a call may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,76 +36,6 @@ pub enum Mode {
 }
 
 impl Approved {
-    /// For `plugin`: the functions it was granted, what its handles lead to, the bounds of a call, its two logins at
-    /// the database (`_ro`, `_rw`), and where its doings are recorded, with its digest.
-    #[must_use]
-    pub fn new(
-        plugin: PluginId,
-        granted: (Granted, Opened),
-        bounds: (Limits, u32),
-        pool: Pool,
-        logins: (Login, Login),
-        audit: (Log, &str),
-    ) -> Self {
-        let ((granted, handles), (limits, tick_ms), (login_ro, login_rw)) = (granted, bounds, logins);
-        let (audit, artefact) = (audit.0, Artefact::new(plugin.as_str(), audit.1));
-        Self {
-            plugin,
-            granted,
-            handles,
-            limits,
-            tick_ms,
-            pool,
-            login_ro,
-            login_rw,
-            audit,
-            artefact,
-            busy_s: AtomicI64::new(0),
-            budget: Arc::default(),
-        }
-    }
-
-    /// Which functions were used since the last call of this.
-    #[must_use]
-    pub fn take_used(&self) -> Vec<Used> {
-        self.granted.take_used()
-    }
-
-    /// The bounds of one call.
-    #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Its plugin.
-    #[must_use]
-    pub fn plugin(&self) -> &PluginId {
-        &self.plugin
-    }
-
-    /// What its calls used so far.
-    #[must_use]
-    pub fn budget(&self) -> &Budget {
-        &self.budget
-    }
-
-    /// Its plugin and digest, for the audit.
-    #[must_use]
-    pub fn artefact(&self) -> Artefact {
-        self.artefact.clone()
-    }
-
-    /// A request found all slots taken: an event, but not one for each of many.
-    pub fn note_busy(&self) {
-        self.budget.stop(Bound::Calls.name());
-        let now_s = jiff::Timestamp::now().as_second();
-        let told_s = self.busy_s.load(Ordering::Relaxed);
-        let is_due = now_s.saturating_sub(told_s) >= BUSY_EVERY_S;
-        if is_due && self.busy_s.compare_exchange(told_s, now_s, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            self.audit.record(By::host(), What::Busy { artefact: self.artefact() });
-        }
-    }
-
     /// The one maker: the permit is used up.
     #[must_use]
     pub fn grant(self: &Arc<Self>, permit: Permit, mode: Mode, tree: Tree, callee: Arc<dyn Callee>) -> Grants {
@@ -220,7 +117,7 @@ impl Grants {
     pub fn authorize(&mut self, wanted: &Use<'_>) -> Result<(), Stopped> {
         let Use { interface, function, statement } = *wanted;
         if !self.approved.granted.use_once(interface, function) {
-            let plugin = self.approved.plugin.to_string();
+            let plugin = self.approved.culprit();
             return Err(self.stop(Error::Ungranted { plugin, import: format!("{interface} {function}") }));
         }
         let Some(statement) = statement else { return Ok(()) };
@@ -233,7 +130,7 @@ impl Grants {
 
     /// Ends the call because the plugin did what it may not.
     pub fn stop_at_fault(&mut self, log: String) -> Stopped {
-        self.stop(Error::PluginFault { plugin: self.approved.plugin.to_string(), log })
+        self.stop(Error::PluginFault { plugin: self.approved.culprit(), log })
     }
 
     /// Ends the call with `error` as the answer.
@@ -245,7 +142,7 @@ impl Grants {
     /// Ends the call because the meter says so.
     pub fn stop_at_bound(&mut self) -> Stopped {
         let limit = self.meter.exceeded().map_or("a limit", super::limit::Bound::name);
-        self.stop(Error::Stopped { plugin: self.approved.plugin.to_string(), limit })
+        self.stop(Error::Stopped { plugin: self.approved.culprit(), limit })
     }
 
     /// PostgreSQL refused a statement.
@@ -339,6 +236,12 @@ impl Grants {
     #[must_use]
     pub fn plugin(&self) -> &PluginId {
         &self.approved.plugin
+    }
+
+    /// The same in its exact artefact, for errors.
+    #[must_use]
+    pub fn culprit(&self) -> Culprit {
+        self.approved.culprit()
     }
 
     /// What the plugin's declared handles lead to.

@@ -11,7 +11,7 @@ use wasmtime::component::Val;
 use super::limit::Bound;
 use crate::{
     access::permit::Permit,
-    error::Error,
+    error::{Culprit, Error},
     id::{PluginId, RequestId},
 };
 
@@ -55,21 +55,26 @@ impl Tree {
         let names = || self.path.iter().map(PluginId::as_str).collect::<Vec<_>>().join(" → ");
         if self.path.contains(plugin) {
             let log = format!("a cycle of calls: {} → {plugin}", names());
-            return Err(Error::PluginFault { plugin: plugin.to_string(), log });
+            return Err(Error::PluginFault { plugin: unknown(plugin), log });
         }
         if self.path.len() >= DEPTH_MAX as usize {
             let log = format!("more than {DEPTH_MAX} plugins deep: {} → {plugin}", names());
-            return Err(Error::PluginFault { plugin: plugin.to_string(), log });
+            return Err(Error::PluginFault { plugin: unknown(plugin), log });
         }
         let calls = self.calls.get_or_init(|| Arc::new(Calls { made: AtomicU32::new(0), max }));
         if calls.made.fetch_add(1, Ordering::Relaxed) >= calls.max {
-            let plugin = self.path.first().unwrap_or(plugin).to_string();
+            let plugin = unknown(self.path.first().unwrap_or(plugin));
             return Err(Error::Stopped { plugin, limit: Bound::NestedCalls.name() });
         }
         let mut path = self.path.clone();
         path.push(plugin.clone());
         Ok(Self { request: self.request, hops: self.hops, path, calls: OnceLock::from(Arc::clone(calls)) })
     }
+}
+
+/// A path holds no versions: the audit says so, instead of one that it may not have been.
+fn unknown(plugin: &PluginId) -> Culprit {
+    Culprit { plugin: plugin.to_string(), digest: String::new() }
 }
 
 /// One call from plugin to plugin.

@@ -4,6 +4,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use clap::Args;
@@ -42,6 +43,7 @@ pub struct Arguments {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub async fn run(arguments: Arguments) -> Setup<()> {
+    let mut watch = Stopwatch(Instant::now());
     let config = Config::read(arguments.config.as_deref(), env::vars())?;
     if arguments.dump_config {
         print!("{}", config.dump()?);
@@ -53,14 +55,18 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     let _alone = lock_serving(&config.plugins.state_directory)?;
     let (rings, stock) = read_admitted(&config, &open_vault(&config)?)?;
     let roles = read_roles(&config.plugins.roles_file)?;
+    let read_ms = watch.lap_ms();
     install::ensure(&place, &rings, stock.all()).await?;
+    let verify_ms = watch.lap_ms();
     let (change, served) = (stock.change, (stock.serving, stock.disabled));
     let host = start::host_granting(&place, &rings, served, roles, &config, start::everything).await?;
     let follow = Follow::new(host.clone(), place, &config, change)?;
     let api = start::listen("http.listen", &config.http.listen).await?;
     let admin_port = start::listen("admin.listen", &config.admin.listen).await?;
     let stop = stop_signal();
-    tracing::info!(target: "host", listen = %config.http.listen, admin = %config.admin.listen, "ready");
+    let load_ms = watch.lap_ms();
+    let (listen, admin) = (&config.http.listen, &config.admin.listen);
+    tracing::info!(target: "host", %listen, %admin, read_ms, verify_ms, load_ms, "ready");
     host.sweep();
     let operators = tokio::spawn(axum_serve(admin_port, &host, metrics));
     tokio::select! {
@@ -71,6 +77,17 @@ pub async fn run(arguments: Arguments) -> Setup<()> {
     operators.abort();
     tracing::info!(target: "host", "stopped");
     Ok(())
+}
+
+/// Where a start takes its time: secrets and artefacts are read, the database is compared, plugins are loaded.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Milliseconds since the last time, or the beginning.
+    fn lap_ms(&mut self) -> u64 {
+        let last = std::mem::replace(&mut self.0, Instant::now());
+        u64::try_from(self.0.duration_since(last).as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 fn axum_serve(

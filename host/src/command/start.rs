@@ -47,6 +47,7 @@ use crate::{
         lock::Block,
         manifest::{Manifest, Series},
         package::Package,
+        witness,
     },
     secret::{self, ring::Ring, vault::Vault},
 };
@@ -279,7 +280,10 @@ impl Host {
     /// began with. When anything fails, everything stays as it was.
     pub async fn renew(&self, rings: &Rings, admitted: Vec<Admission>, disabled: Vec<Series>) -> Setup<()> {
         let registry = self.means.registry(rings, &self.app.roles, (admitted, disabled), everything).await?;
-        let old = self.app.replace(Edition::new(&self.app.roles, registry, &self.app.edge.rates)?);
+        let next = Edition::new(&self.app.roles, registry, &self.app.edge.rates)?;
+        let changes = witness::changes(&self.app.edition().registry, &next.registry);
+        let old = self.app.replace(next);
+        changes.into_iter().for_each(|what| self.app.audit.record(By::host(), what));
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
         self.renewed.notify_one();
         Ok(())

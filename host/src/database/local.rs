@@ -22,6 +22,9 @@ const WELL_KNOWN: [&str; 4] =
 /// A Unix socket's path may be 107 bytes long; PostgreSQL appends `/.s.PGSQL.5432.lock`.
 const SOCKET_PATH_BYTES_MAX: usize = 85;
 
+/// How long a server may take to end, in seconds.
+const STOP_S: &str = "10";
+
 /// A server that is running below one directory.
 #[derive(Debug)]
 pub struct Cluster {
@@ -60,9 +63,15 @@ impl Cluster {
         Ok(status.status.success())
     }
 
-    /// Ends the server: sessions are cut, nothing acknowledged is lost.
+    /// Ends the server: sessions are cut, nothing acknowledged is lost. A session that does not end when it is told to is
+    /// ended with the server after ten seconds; the next start then recovers from the log, as after a crash.
     pub fn stop(&self) -> Setup<()> {
-        self.must("pg_ctl", &["stop", "-w", "-m", "fast", "-D", &text(&self.data())])
+        let data = text(&self.data());
+        let stop = |mode: &str| self.must("pg_ctl", &["stop", "-w", "-t", STOP_S, "-m", mode, "-D", &data]);
+        match stop("fast") {
+            Err(_) if self.is_running()? => stop("immediate"),
+            stopped => stopped,
+        }
     }
 
     /// The server's log.

@@ -62,7 +62,7 @@ pub async fn answer(
         }
         if let Some(key) = &key {
             let claim = grants.transaction().claim(key.as_bytes(), &fingerprint(&request)).await;
-            match claim.map_err(|failure| call::unserved(plugin.id(), failure))? {
+            match claim.map_err(|failure| call::unserved(plugin, failure))? {
                 Claim::Fresh => {}
                 Claim::InFlight => return Err(Error::InFlight),
                 Claim::Mismatch => return Err(Error::KeyReused),

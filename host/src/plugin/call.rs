@@ -25,7 +25,6 @@ use crate::{
     database::guest::{Failure, Uncommitted},
     deadline::within,
     error::Error,
-    id::PluginId,
 };
 
 /// A function answered, `ok` or `err`; the transaction is still open.
@@ -44,7 +43,7 @@ pub async fn invoke(
     let deadline = Duration::from_millis(grants.limits().deadline_ms.into());
     match within(deadline, pin!(run(plugin, export, grants, arguments))).await {
         Ok(answer) => answer,
-        Err(_) => Err(Error::Timeout { plugin: plugin.id().to_string(), log: "stopped at its limit `deadline_ms`" }),
+        Err(_) => Err(Error::Timeout { plugin: plugin.culprit(), log: "stopped at its limit `deadline_ms`" }),
     }
 }
 
@@ -104,7 +103,7 @@ fn blame(grants: &mut Grants, error: &wasmtime::Error) -> Error {
     if grants.is_unserved() {
         return Error::Unavailable(UNSERVED.into());
     }
-    let plugin = grants.plugin().to_string();
+    let plugin = grants.culprit();
     let log = match error.downcast_ref::<Trap>() {
         Some(trap) => format!("trapped: {trap}"),
         None => format!("failed: {error:#}"),
@@ -121,7 +120,7 @@ pub fn ensure_done(plugin: &Plugin, answer: Answer) -> Result<Grants, Error> {
     }
     match value {
         Some(Val::Result(Err(problem))) => {
-            Err(Error::PluginFault { plugin: plugin.id().to_string(), log: format!("{REFUSED}: {problem:?}") })
+            Err(Error::PluginFault { plugin: plugin.culprit(), log: format!("{REFUSED}: {problem:?}") })
         }
         _ => Ok(grants),
     }
@@ -129,7 +128,7 @@ pub fn ensure_done(plugin: &Plugin, answer: Answer) -> Result<Grants, Error> {
 
 /// Ends such a call: what it wrote lasts, or nothing does.
 pub async fn keep(plugin: &Plugin, grants: Grants) -> Result<(), Error> {
-    grants.into_transaction().commit().await.map_err(|why| uncommitted(plugin.id(), why))
+    grants.into_transaction().commit().await.map_err(|why| uncommitted(plugin, why))
 }
 
 /// A call from another plugin: same caller, own store, own read-only transaction; its value goes back whole.
@@ -137,16 +136,16 @@ pub async fn read_only(plugin: &Plugin, export: &ComponentExportIndex, nested: N
     let grants = plugin.approved().grant(nested.permit, Mode::ReadOnly, nested.tree, nested.callee);
     let Answer { value, grants } = invoke(plugin, export, grants, &nested.arguments).await?;
     let ended = grants.into_transaction().commit().await;
-    ended.map(|()| value).map_err(|why| uncommitted(plugin.id(), why))
+    ended.map(|()| value).map_err(|why| uncommitted(plugin, why))
 }
 
 /// Why a transaction that the plugin wanted kept was not.
 #[must_use]
-pub fn uncommitted(plugin: &PluginId, why: Uncommitted) -> Error {
+pub fn uncommitted(plugin: &Plugin, why: Uncommitted) -> Error {
     match why {
         Uncommitted::Refused => {
             let log = "said `ok` although a statement had failed".to_owned();
-            Error::PluginFault { plugin: plugin.to_string(), log }
+            Error::PluginFault { plugin: plugin.culprit(), log }
         }
         Uncommitted::Failed(failure) => unserved(plugin, failure),
         Uncommitted::Unknown => Error::Unavailable("the outcome of a COMMIT is not known".into()),
@@ -155,14 +154,14 @@ pub fn uncommitted(plugin: &PluginId, why: Uncommitted) -> Error {
 
 /// A statement of the host's own failed in a plugin's transaction.
 #[must_use]
-pub fn unserved(plugin: &PluginId, failure: Failure) -> Error {
+pub fn unserved(plugin: &Plugin, failure: Failure) -> Error {
     match failure {
         Failure::Unavailable(why) => Error::Unavailable(why.into()),
         Failure::Timeout => Error::Unavailable("the database was too slow".into()),
         Failure::Retry => Error::Unavailable("another transaction was in the way".into()),
         // A statement of the plugin's had failed before, and it went on.
         Failure::Aborted => uncommitted(plugin, Uncommitted::Refused),
-        other => Error::Internal(format!("{plugin}: {other:?}").into()),
+        other => Error::Internal(format!("{}: {other:?}", plugin.id()).into()),
     }
 }
 

@@ -113,7 +113,7 @@ impl Office {
     /// One delivery; false when it is somebody else's.
     async fn make(&self, plugin: &Plugin, due: &Due) -> Result<bool, Error> {
         let Due { interface, function, payload, .. } = due;
-        let fault = |log: String| Error::PluginFault { plugin: plugin.id().to_string(), log };
+        let fault = |log: String| Error::PluginFault { plugin: plugin.culprit(), log };
         let event = plugin.contract.events.subscribed.get(interface).and_then(|topic| topic.get(function));
         let export = plugin.export(interface, function);
         let (Some(event), Some(export)) = (event, export) else {
@@ -178,5 +178,5 @@ impl Office {
 /// Takes a delivery in the call's transaction; false when it is somebody else's, or was.
 async fn take(plugin: &Plugin, due: &Due, grants: &mut Grants) -> Result<bool, Error> {
     let taken = grants.transaction().take_delivery(due.id, plugin.id().as_str()).await;
-    taken.map_err(|failure| call::unserved(plugin.id(), failure))
+    taken.map_err(|failure| call::unserved(plugin, failure))
 }

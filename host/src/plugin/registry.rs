@@ -19,11 +19,8 @@ use super::{
     slot::{Gate, Slot},
 };
 use crate::{
-    capability::{
-        grants::{Approved, Grants},
-        tree::Callee,
-    },
-    error::{Error, Setup},
+    capability::{approved::Approved, grants::Grants, tree::Callee},
+    error::{Culprit, Error, Setup},
     id::PluginId,
 };
 
@@ -52,6 +49,12 @@ impl Plugin {
     #[must_use]
     pub fn approved(&self) -> &Arc<Approved> {
         &self.approved
+    }
+
+    /// Itself, for errors.
+    #[must_use]
+    pub fn culprit(&self) -> Culprit {
+        self.approved.culprit()
     }
 
     /// Where to find an exported function in a fresh instance.
@@ -136,6 +139,18 @@ impl Registry {
             Some((id, _)) => Err(Error::Disabled { plugin: id.to_string() }),
             None => Ok(()),
         }
+    }
+
+    /// Those that are switched off.
+    #[must_use]
+    pub fn disabled(&self) -> &[Series] {
+        &self.disabled
+    }
+
+    /// The plugin of a series, if it is served.
+    #[must_use]
+    pub fn serving(&self, series: &Series) -> Option<&Arc<Plugin>> {
+        self.plugins.get(series)
     }
 
     /// The newest version of each plugin: the one that the host itself calls, for events and schedules.

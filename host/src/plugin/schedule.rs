@@ -103,7 +103,7 @@ impl Office {
         let tree = Tree::root(RequestId::fresh(), plugin.id());
         let mut grants = plugin.approved().grant(permit, Mode::ReadWrite, tree, self.registry.callee());
         let taken = grants.transaction().take_run(plugin.id().as_str(), &due.function, due.due_s, next_s).await;
-        if !taken.map_err(|failure| call::unserved(plugin.id(), failure))? {
+        if !taken.map_err(|failure| call::unserved(plugin, failure))? {
             return Ok(());
         }
         let grants = call::ensure_done(plugin, call::invoke(plugin, &export, grants, &[]).await?)?;

@@ -9,8 +9,9 @@ use std::{
 use dinehub::{
     access::{permit, policy::Rule},
     capability::{
+        approved::Approved,
         granted::Granted,
-        grants::{Approved, Grants, Mode},
+        grants::{Grants, Mode},
         handle::Opened,
         limit::Limits,
         tree::{Callee, Nested, Tree},

@@ -27,6 +27,7 @@ fn all() -> Vec<What> {
         | What::SecretUsed { .. }
         | What::Sent { .. }
         | What::Unsent { .. }
+        | What::Changed { .. }
         | What::Lost { .. } => what,
     };
     let (account, source) = (AccountId(Uuid::from_u128(2)), "203.0.113.7".parse().unwrap());
@@ -63,6 +64,7 @@ fn all() -> Vec<What> {
             path: "/v1/charges".into(),
             why: "GET is not granted".into(),
         },
+        What::Changed { artefact: artefact(), act: "rolled_back", version: "1.0.0".into(), before: "831035a0".into() },
         What::Lost { count: 17 },
     ]
     .map(sample)
@@ -74,7 +76,7 @@ fn every_audit_event() {
     let mut text = String::new();
     for what in all() {
         let by = match &what {
-            What::Key { .. } | What::Busy { .. } | What::Lost { .. } => By::host(),
+            What::Key { .. } | What::Busy { .. } | What::Changed { .. } | What::Lost { .. } => By::host(),
             What::Unproven { .. } | What::Throttled { .. } | What::Filtered { .. } => {
                 By::request(RequestId(Uuid::from_u128(1)))
             }

@@ -38,10 +38,14 @@ impl Rebuild<'_> {
     pub(super) async fn follow(&self) -> Setup<()> {
         let source = self.project.workshop().source;
         let mut watch = Watch::of(&source, true, is_source)?;
+        let mut is_broken = false;
         loop {
             let changed = watch.next().await?;
             let begun = Instant::now();
-            match self.again(&changed).await {
+            let outcome = self.again(&changed).await;
+            let was_broken = std::mem::replace(&mut is_broken, outcome.is_err());
+            match outcome {
+                Ok(None) if was_broken => println!("      it is what is served again"),
                 Ok(None) => {}
                 Ok(Some(what)) => println!("{:>4.1}s {what}", begun.elapsed().as_secs_f32()),
                 Err(fault) => println!("      {fault}\n      what worked last is still served"),

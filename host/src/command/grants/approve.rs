@@ -127,6 +127,7 @@ pub fn revoke(project: &Project, revoke: &Revoke) -> Setup<()> {
     };
     write(&path, &lock)?;
     println!("{} {}: revoked; hosts refuse it from their next start on", block.id, block.version);
+    println!("a host that serves it now goes on until it is told: dinehub plugin disable {}", block.id);
     Ok(())
 }
 

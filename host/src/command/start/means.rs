@@ -9,9 +9,9 @@ use crate::{
     access::role::RoleTable,
     audit::Log,
     capability::{
+        approved::Approved,
         egress::{self, client::Outbound},
         granted::Granted,
-        grants::Approved,
         handle::Opened,
         wasi,
     },

@@ -78,7 +78,7 @@ impl<'s> Condition<'s> {
             return Err(Error::Invalid(violations));
         }
         let answer = call::invoke(plugin, &guard.export, grants, &arguments).await?;
-        let shown = reply::represent(plugin.id(), guard.endpoint.gives.as_ref(), &boundary, answer)?;
+        let shown = reply::represent(plugin, guard.endpoint.gives.as_ref(), &boundary, answer)?;
         let mut grants = shown.grants;
         if !self.tags.hold(&tag(&shown.body)) {
             grants.into_transaction().rollback();

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     capability::grants::Grants,
     error::{Error, Violation},
-    id::PluginId,
     plugin::{
         call::{self, Answer},
+        registry::Plugin,
         shape::Shape,
         value::{Boundary, Val, write::write},
     },
@@ -35,14 +35,14 @@ pub(super) async fn finish(
     keyed: Option<(&str, [u8; 32])>,
     parts: &Parts,
 ) -> Result<Response<Body>, Error> {
-    let shown = represent(served.plugin.id(), served.endpoint.gives.as_ref(), boundary, answer)?;
+    let shown = represent(&served.plugin, served.endpoint.gives.as_ref(), boundary, answer)?;
     let Represented { body, value, mut grants } = shown;
     let status = served.route.status.unwrap_or(if body.is_empty() { 204 } else { 200 });
     if let Some((key, fingerprint)) = keyed {
         let stored = grants.transaction().store(key.as_bytes(), &fingerprint, status, &body).await;
-        stored.map_err(|failure| call::unserved(served.plugin.id(), failure))?;
+        stored.map_err(|failure| call::unserved(&served.plugin, failure))?;
     }
-    grants.into_transaction().commit().await.map_err(|why| call::uncommitted(served.plugin.id(), why))?;
+    grants.into_transaction().commit().await.map_err(|why| call::uncommitted(&served.plugin, why))?;
     respond(served, status, body, value.as_deref(), parts)
 }
 
@@ -56,12 +56,12 @@ pub(super) struct Represented {
 
 /// Writes an `ok` as JSON; rolls an `err` back and gives it as the error.
 pub(super) fn represent(
-    plugin: &PluginId,
+    plugin: &Plugin,
     gives: Option<&Shape>,
     boundary: &Boundary<'_>,
     answer: Answer,
 ) -> Result<Represented, Error> {
-    let fault = |log: &str| Error::PluginFault { plugin: plugin.to_string(), log: log.to_owned() };
+    let fault = |log: &str| Error::PluginFault { plugin: plugin.culprit(), log: log.to_owned() };
     let Answer { value, grants } = answer;
     let Some(Val::Result(result)) = value else { return Err(fault("gave no result")) };
     let value = match result {
