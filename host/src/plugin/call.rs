@@ -6,6 +6,7 @@
 use std::{pin::pin, time::Duration};
 
 use futures::future::BoxFuture;
+use tokio::task::yield_now;
 use wasmtime::{
     Store, Trap, UpdateDeadline,
     component::{ComponentExportIndex, Val},
@@ -58,8 +59,10 @@ async fn run(
     store.set_hostcall_fuel(limits.hostcall_bytes);
     store.set_max_component_handles(limits.handles_max);
     store.set_epoch_deadline(1);
+    // At each tick the runtime first sees to its sockets and timers: a guest that spins keeps no other request waiting.
     store.epoch_deadline_callback(|mut context| {
-        Ok(if context.data_mut().meter_mut().tick() { UpdateDeadline::Yield(1) } else { UpdateDeadline::Interrupt })
+        let goes_on = context.data_mut().meter_mut().tick();
+        Ok(if goes_on { UpdateDeadline::YieldCustom(1, Box::pin(yield_now())) } else { UpdateDeadline::Interrupt })
     });
     let called = enter(plugin, export, &mut store, arguments).await;
     let mut grants = store.into_data();

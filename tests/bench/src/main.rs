@@ -11,7 +11,7 @@
 //! process, so that its CPU is not the server's; PostgreSQL's is not counted either.
 //!
 //! `cargo bench -p bench`, `-- --quick`, `-- no-op` for one scenario, `-- --load no-op:host 30` to look at a running
-//! server with `strace` or `perf`. See README.md.
+//! server with `strace` or `perf`, `-- --spread` for how soon a logout holds on another node. See README.md.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,6 +26,7 @@ mod measure;
 mod plot;
 mod report;
 mod scenario;
+mod spread;
 mod twin;
 mod world;
 
@@ -47,6 +48,10 @@ fn main() {
         return child::run(bound(1), bound(2)).unwrap_or_else(|why| panic!("{why}"));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    if let Some(at) = arguments.iter().position(|argument| argument == "--spread") {
+        let times = arguments.get(at + 1).and_then(|text| text.parse().ok()).unwrap_or(200);
+        return runtime.block_on(spread::run(times));
+    }
     let world = runtime.block_on(world::World::open());
     run(&world, &arguments);
     // Nobody is left to ask the database for anything when it is dropped.
