@@ -30,5 +30,10 @@ pub(crate) async fn run(times: usize) {
     }
     waits.sort_unstable();
     let at = |share: f64| waits[((times - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    println!("logout on another node, {times} times: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms", at(0.5), at(0.99), at(1.0));
+    println!(
+        "logout on another node, {times} times: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
 }
