@@ -8,10 +8,11 @@
 //! ```
 //! A request never waits for a sink. When PostgreSQL is slow or away, events wait in the queue; when that is full, further
 //! ones are counted instead of kept, and the first event after it says how many: [`event::What::Lost`]. What an event may hold
-//! is decided by its type ([`event`]); how a changed or missing one is found, by [`chain`].
+//! is decided by its type ([`event`]); how a changed or missing one is found, by [`chain`]; who says so, by [`seal`].
 
 pub mod chain;
 pub mod event;
+pub mod seal;
 pub mod store;
 
 use std::{
@@ -33,6 +34,7 @@ use uuid::Uuid;
 use self::{
     chain::Checkpoint,
     event::{By, Event, Outcome, What},
+    seal::Seal,
 };
 use crate::error::chain as causes;
 
@@ -46,7 +48,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(500);
 /// Attempts at what is left when nobody records any more.
 const LAST_ATTEMPTS: u32 = 3;
-/// How often the end of the chain is written into the log, which is not the database.
+/// How often the end of the chain is signed, and written into the log, which is not the database.
 const MARK_EVERY: Duration = Duration::from_secs(60);
 
 const EVENTS: &str = "dinehub_audit_events_total";
@@ -73,10 +75,10 @@ impl Log {
     /// Starts the writer. The pool logs in as `<database>_control`; `queue_max` is how many events may wait, of at most
     /// [`event::BYTES_MAX`] each.
     #[must_use]
-    pub fn open(pool: PgPool, queue_max: usize) -> Self {
+    pub fn open(pool: PgPool, queue_max: usize, seal: Seal) -> Self {
         let (queue, waiting) = mpsc::channel(queue_max.max(1));
         let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer { pool, lost: Arc::clone(&lost), marked: None };
+        let writer = Writer { pool, lost: Arc::clone(&lost), seal, end: None, marked: None };
         tokio::spawn(writer.run(waiting));
         Self { queue, lost }
     }
@@ -128,14 +130,26 @@ fn announce(event: &Event, body: &str) {
 struct Writer {
     pool: PgPool,
     lost: Arc<AtomicU64>,
-    /// When the end of the chain was last told to the log.
-    marked: Option<Instant>,
+    seal: Seal,
+    /// The end of the chain, as far as this node knows.
+    end: Option<Checkpoint>,
+    /// When an end was last signed, and which.
+    marked: Option<(Instant, i64)>,
 }
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Entry>) {
         let mut entries = Vec::with_capacity(BATCH);
-        while queue.recv_many(&mut entries, BATCH).await > 0 {
+        loop {
+            // Also when nothing more happens, what happened is signed in time.
+            match timeout(MARK_EVERY, queue.recv_many(&mut entries, BATCH)).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => {
+                    self.mark(true).await;
+                    continue;
+                }
+            }
             if !entries.iter().any(|entry| matches!(entry, Entry::Flush(_))) {
                 sleep(LINGER).await;
                 while entries.len() < BATCH
@@ -163,6 +177,7 @@ impl Writer {
                 bodies.push(body);
             }
             if self.write(&queue, &ids, &bodies).await {
+                self.mark(!waiting.is_empty()).await;
                 for done in waiting {
                     // Whoever waited may have gone.
                     let _ = done.send(());
@@ -181,7 +196,7 @@ impl Writer {
         loop {
             let why = match timeout(ANSWER_MAX, store::append(&self.pool, ids, bodies)).await {
                 Ok(Ok(end)) => {
-                    self.mark(&end);
+                    self.meet(end);
                     return true;
                 }
                 Ok(Err(why)) => causes(&why),
@@ -202,11 +217,34 @@ impl Writer {
         }
     }
 
-    /// The log keeps what the database could be made to forget.
-    fn mark(&mut self, end: &Checkpoint) {
-        if self.marked.is_none_or(|marked| marked.elapsed() >= MARK_EVERY) {
-            self.marked = Some(Instant::now());
-            tracing::info!(target: "audit", kind = "checkpoint", checkpoint = %end);
+    /// The chain only grows: one that ends before where it was is cut off, whatever it says of itself now.
+    fn meet(&mut self, end: Checkpoint) {
+        if let Some(known) = self.end.filter(|known| end.seq < known.seq) {
+            tracing::error!(target: "audit", kind = "cut_off", known = %known, end = %end,
+                fix = "dinehub audit verify --checkpoint <known>", "the end of the audit was cut off");
+        }
+        self.end = Some(end);
+    }
+
+    /// Signs the end when it is time, or `now`; the log keeps what the database could be made to forget.
+    async fn mark(&mut self, now: bool) {
+        let Some(end) = self.end else { return };
+        let is_new = self.marked.is_none_or(|(_, seq)| seq != end.seq);
+        if !is_new || !(now || self.marked.is_none_or(|(at, _)| at.elapsed() >= MARK_EVERY)) {
+            return;
+        }
+        for _ in 0..LAST_ATTEMPTS {
+            match timeout(ANSWER_MAX, store::sign(&self.pool, &self.seal, &end)).await {
+                Ok(Ok(true)) => {
+                    self.marked = Some((Instant::now(), end.seq));
+                    tracing::info!(target: "audit", kind = "checkpoint", checkpoint = %end);
+                    return;
+                }
+                // Another node was faster with its own.
+                Ok(Ok(false)) => {}
+                Ok(Err(why)) => return tracing::warn!(target: "host", why = causes(&why), "a checkpoint waits"),
+                Err(_) => return tracing::warn!(target: "host", why = "no answer", "a checkpoint waits"),
+            }
         }
     }
 }

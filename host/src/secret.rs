@@ -32,6 +32,13 @@ pub fn derive(key: &Key, purpose: &str) -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(context.sign()))
 }
 
+/// A ring whose keys are derived from another's, one from each: for what the other's own must not be used for. They verify for
+/// as long as the other's are in their ring.
+pub fn derive_ring(ring: &Ring, purpose: &str) -> Setup<Ring> {
+    let of = |key: &Key| Key::new(key.id(), derive(key, purpose).expose_secret().as_bytes().to_vec());
+    Ok(Ring { current: of(&ring.current)?, verifying: ring.verifying.iter().map(of).collect::<Setup<_>>()? })
+}
+
 /// HMAC-SHA256 (RFC 2104) by the ring's current key, in lower-case hexadecimal.
 #[must_use]
 pub fn sign(ring: &Ring, message: &[u8]) -> String {

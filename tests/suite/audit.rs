@@ -2,6 +2,7 @@
 //! down delays nobody; and a record that was tampered with is found out.
 
 mod person;
+mod signed;
 
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use dinehub::{
         Log,
         chain::{Break, Checkpoint},
         event::{By, What},
+        seal::Seal,
         store,
     },
     command::audit,
     config::Config,
     database::control,
     id::RequestId,
+    secret::ring::{Key, Ring},
 };
 use harness::{
     client::Client,
@@ -186,6 +189,11 @@ async fn ground() -> (Database, PgPool, PgPool) {
     (database, control, admin)
 }
 
+/// Keys of a run.
+fn seal() -> Seal {
+    Seal::of(&Ring::of(Key::generate("2026-11").unwrap())).unwrap()
+}
+
 async fn record(log: &Log, count: u64) {
     for count in 0..count {
         log.record(By::request(RequestId::fresh()), What::Lost { count });
@@ -200,7 +208,7 @@ async fn walk(admin: &PgPool, checkpoint: Option<Checkpoint>) -> Result<Checkpoi
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_done_to_the_record_is_found() {
     let (database, control, admin) = ground().await;
-    let log = Log::open(control, 1_000);
+    let log = Log::open(control, 1_000, seal());
     record(&log, 10).await;
     let middle = walk(&admin, None).await.unwrap();
     assert_eq!(middle.seq, 10);
@@ -272,7 +280,7 @@ async fn whatever_is_done_to_the_record_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_write_one_chain_and_a_batch_that_comes_twice_is_written_once() {
     let (_database, control, admin) = ground().await;
-    let nodes = [Log::open(control.clone(), 1_000), Log::open(control.clone(), 1_000)];
+    let nodes = [Log::open(control.clone(), 1_000, seal()), Log::open(control.clone(), 1_000, seal())];
     let writing = nodes.iter().flat_map(|node| (0..20).map(move |_| record(node, 10)));
     futures::future::join_all(writing).await;
     assert_eq!(walk(&admin, None).await.unwrap().seq, 400);
@@ -287,12 +295,15 @@ async fn two_nodes_write_one_chain_and_a_batch_that_comes_twice_is_written_once(
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hosts_own_login_can_add_events_and_neither_read_nor_change_any() {
     let (_database, control, admin) = ground().await;
-    record(&Log::open(control.clone(), 10), 1).await;
+    record(&Log::open(control.clone(), 10, seal()), 1).await;
     for attempt in [
         "select body from dinehub.audit_event",
         "update dinehub.audit_event set seq = 2",
         "delete from dinehub.audit_event",
         "truncate dinehub.audit_event",
+        "delete from dinehub.audit_checkpoint",
+        "update dinehub.audit_checkpoint set seq = 1",
+        "truncate dinehub.audit_checkpoint",
         "alter table dinehub.audit_event disable trigger all",
         "create or replace function dinehub.append_audit(ids uuid[], bodies text[], out last bigint, out head bytea)
            language sql return (1, '')",
@@ -313,7 +324,7 @@ async fn an_event_is_a_log_line_also_when_there_is_no_database() {
     let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
     let _here = tracing::subscriber::set_default(subscriber);
     let nowhere = dinehub::database::target::Target::parse("postgres://nobody@127.0.0.1:1/none").unwrap();
-    let log = Log::open(control::pool(&nowhere, 1), 4);
+    let log = Log::open(control::pool(&nowhere, 1), 4, seal());
     let hostile = "a\n{\"target\":\"audit\"}\u{7f}";
     log.record(By::host(), What::Key { act: "in_use", ring: "jwt", key: hostile.into() });
     let text = String::from_utf8(book.0.lock().unwrap().clone()).unwrap();

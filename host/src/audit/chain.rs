@@ -1,7 +1,11 @@
 //! The chain: each event's hash is over the one before it, its number and its text. The database computes it as it writes
 //! (`migrations/0012_audit.sql`); here it is computed again, to see whether anything was changed since.
 
-use std::{fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+};
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -66,6 +70,12 @@ pub enum Break {
     CutOff { end: i64, checkpoint: i64 },
     /// The event at a checkpoint is another one: everything up to it was made anew.
     Replaced { checkpoint: i64 },
+    /// This checkpoint, by its own number, was taken out.
+    Unmarked { n: i64 },
+    /// This one names a key that did not sign it.
+    Forged { n: i64 },
+    /// From this event on no checkpoint follows, although there was time for one.
+    Unsigned { first: i64 },
 }
 
 impl fmt::Display for Break {
@@ -80,22 +90,33 @@ impl fmt::Display for Break {
             Self::Replaced { checkpoint } => {
                 write!(f, "event {checkpoint} is not the one of the checkpoint: the chain was made anew")
             }
+            Self::Unmarked { n } => write!(f, "checkpoint {n} is missing"),
+            Self::Forged { n } => write!(f, "checkpoint {n} was not signed by a host"),
+            Self::Unsigned { first } => write!(
+                f,
+                "event {first} and those after it are older than any checkpoint may be late: checkpoints were taken out, or \
+                 the host that wrote them was killed and never started again"
+            ),
         }
     }
 }
 
 /// Walks a chain from its start, row by row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Walk {
     at: Checkpoint,
-    wanted: Option<Checkpoint>,
+    wanted: BTreeMap<i64, BTreeSet<[u8; 32]>>,
 }
 
 impl Walk {
-    /// From the first event; must meet `checkpoint` on the way, if there is one.
+    /// From the first event; must meet each of `checkpoints` on the way.
     #[must_use]
-    pub fn new(checkpoint: Option<Checkpoint>) -> Self {
-        Self { at: Checkpoint::START, wanted: checkpoint }
+    pub fn new(checkpoints: impl IntoIterator<Item = Checkpoint>) -> Self {
+        let mut wanted: BTreeMap<i64, BTreeSet<[u8; 32]>> = BTreeMap::new();
+        for checkpoint in checkpoints {
+            wanted.entry(checkpoint.seq).or_default().insert(checkpoint.hash);
+        }
+        Self { at: Checkpoint::START, wanted }
     }
 
     /// The next row in order.
@@ -111,9 +132,9 @@ impl Walk {
             return Err(Break::Changed { seq: row.seq });
         }
         self.at = next;
-        match self.wanted {
-            Some(wanted) if wanted.seq == next.seq && wanted.hash != next.hash => {
-                Err(Break::Replaced { checkpoint: wanted.seq })
+        match self.wanted.get(&next.seq) {
+            Some(wanted) if wanted.iter().any(|hash| *hash != next.hash) => {
+                Err(Break::Replaced { checkpoint: next.seq })
             }
             _ => Ok(()),
         }
@@ -121,8 +142,8 @@ impl Walk {
 
     /// There are no more rows: the end, which is the next checkpoint.
     pub fn end(self) -> Result<Checkpoint, Break> {
-        match self.wanted {
-            Some(wanted) if wanted.seq > self.at.seq => Err(Break::CutOff { end: self.at.seq, checkpoint: wanted.seq }),
+        match self.wanted.last_key_value() {
+            Some((&seq, _)) if seq > self.at.seq => Err(Break::CutOff { end: self.at.seq, checkpoint: seq }),
             _ => Ok(self.at),
         }
     }

@@ -4,6 +4,7 @@
 use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -11,24 +12,29 @@ use super::{Output, db::DIFFERS, serve};
 use crate::{
     audit::{
         chain::{Break, Checkpoint, Row, Walk},
+        seal::{Forged, Seal},
         store,
     },
     config::Config,
     database::control,
     error::{Fault, Setup},
+    secret::vault::Vault,
 };
 
 /// Rows read at a time.
 const PAGE: i64 = 5_000;
+/// A host signs once a minute; this long after an event it should have.
+const LATE_MAX: SignedDuration = SignedDuration::from_mins(5);
 
 /// `dinehub audit …`
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Compute the chain of hashes again, from the first event to the last, and print its end.
     ///
-    /// Finds an event that was changed, taken out or put between others. Against a checkpoint that was written down before
-    /// (an earlier output, or the host's log: `"kind":"checkpoint"`), it also finds an end that was cut off and a chain that
-    /// was made anew.
+    /// Finds an event that was changed, taken out or put between others; and, by the checkpoints that hosts sign, an end that
+    /// was cut off, a chain that was made anew, and checkpoints that were taken out. An end that was cut off together with its
+    /// checkpoints shows against one that was written down elsewhere (an earlier output, or the host's log:
+    /// `"kind":"checkpoint"`).
     #[command(after_help = "Exit codes: 0 whole, 1 failed, 2 wrong usage, 3 not as it was written.")]
     Verify(Verify),
     /// Print the newest events, the newest last.
@@ -76,10 +82,10 @@ pub async fn run(command: Command) -> Setup<ExitCode> {
     }
 }
 
-fn open(place: &Place) -> Setup<PgPool> {
+fn open(place: &Place) -> Setup<(PgPool, Vault)> {
     let config = Config::read(place.config.as_deref(), env::vars())?;
     let vault = serve::open_vault(&config)?;
-    Ok(control::pool(&serve::read_admin(&config, &vault)?, 1))
+    Ok((control::pool(&serve::read_admin(&config, &vault)?, 1), vault))
 }
 
 fn unread(why: sqlx::Error) -> Fault {
@@ -87,20 +93,63 @@ fn unread(why: sqlx::Error) -> Fault {
 }
 
 async fn verify(arguments: &Verify) -> Setup<ExitCode> {
-    let pool = open(&arguments.place)?;
-    let found = walk(&pool, arguments.checkpoint).await?;
+    let (pool, vault) = open(&arguments.place)?;
+    let found = check(&pool, &Seal::of(&vault.ring("database")?)?, arguments.checkpoint).await?;
     match (&found, arguments.place.output) {
-        (Ok(end), Output::Table) => println!("{} events are as they were written\ncheckpoint {end}", end.seq),
+        (Ok((end, signed)), Output::Table) => {
+            println!("{} events are as they were written, {signed} of them signed\ncheckpoint {end}", end.seq);
+        }
         (Err(wrong), Output::Table) => println!("{wrong}"),
-        (Ok(end), Output::Json) => println!("{}", json!({"events": end.seq, "checkpoint": end.to_string()})),
+        (Ok((end, signed)), Output::Json) => {
+            println!("{}", json!({"events": end.seq, "signed": signed, "checkpoint": end.to_string()}));
+        }
         (Err(wrong), Output::Json) => println!("{}", json!({"broken": wrong.to_string()})),
     }
     Ok(if found.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) })
 }
 
+/// The whole chain, against every checkpoint that a host signed and perhaps one more; its end, and the last event that is
+/// signed.
+pub async fn check(
+    pool: &PgPool,
+    seal: &Seal,
+    checkpoint: Option<Checkpoint>,
+) -> Setup<Result<(Checkpoint, i64), Break>> {
+    let mut wanted: Vec<Checkpoint> = Vec::new();
+    for (n, signed) in (1..).zip(store::signed(pool).await.map_err(unread)?) {
+        if signed.n != n {
+            return Ok(Err(Break::Unmarked { n }));
+        }
+        match seal.prove(&signed) {
+            Ok(place) => wanted.extend(place),
+            Err(Forged) => return Ok(Err(Break::Forged { n })),
+        }
+    }
+    let last = wanted.iter().map(|place| place.seq).max().unwrap_or_default();
+    let end = match walk(pool, wanted.into_iter().chain(checkpoint)).await? {
+        Ok(end) => end,
+        Err(wrong) => return Ok(Err(wrong)),
+    };
+    let beyond = store::after(pool, last, 1).await.map_err(unread)?;
+    match beyond.first() {
+        Some(row) if is_late(row) => Ok(Err(Break::Unsigned { first: row.seq })),
+        _ => Ok(Ok((end, last))),
+    }
+}
+
+/// Whether an event is older than its checkpoint may be late.
+fn is_late(row: &Row) -> bool {
+    let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
+    let at: Option<Timestamp> = body.get("at").and_then(|at| at.as_str()?.parse().ok());
+    at.is_none_or(|at| Timestamp::now().duration_since(at) > LATE_MAX)
+}
+
 /// The whole chain, a page at a time.
-pub async fn walk(pool: &PgPool, checkpoint: Option<Checkpoint>) -> Setup<Result<Checkpoint, Break>> {
-    let (mut walk, mut after) = (Walk::new(checkpoint), 0);
+pub async fn walk(
+    pool: &PgPool,
+    checkpoints: impl IntoIterator<Item = Checkpoint>,
+) -> Setup<Result<Checkpoint, Break>> {
+    let (mut walk, mut after) = (Walk::new(checkpoints), 0);
     loop {
         let rows = store::after(pool, after, PAGE).await.map_err(unread)?;
         let Some(last) = rows.last() else { return Ok(walk.end()) };
@@ -114,7 +163,7 @@ pub async fn walk(pool: &PgPool, checkpoint: Option<Checkpoint>) -> Setup<Result
 }
 
 async fn tail(arguments: &Tail) -> Setup<()> {
-    let pool = open(&arguments.place)?;
+    let (pool, _) = open(&arguments.place)?;
     let rows = store::last(&pool, arguments.kind.as_deref(), arguments.lines.into()).await.map_err(unread)?;
     for row in &rows {
         match arguments.place.output {

@@ -22,6 +22,7 @@ use crate::{
     audit::{
         Log,
         event::{By, What},
+        seal::Seal,
     },
     capability::{
         egress::client::Outbound,
@@ -185,7 +186,7 @@ pub async fn host_granting(
     granted: impl Fn(&Admission) -> Granted,
 ) -> Setup<Host> {
     let control = control_pool(place, rings, config);
-    let audit = Log::open(control.clone(), config.audit.queue_max);
+    let audit = Log::open(control.clone(), config.audit.queue_max, Seal::of(&rings.database)?);
     let outbound = Arc::new(Outbound::new(&config.egress.routes)?);
     let post = open_post(rings, config, &outbound)?;
     let identity = open_identity(control.clone(), rings, &roles, config, post).await?;
