@@ -78,7 +78,7 @@ pub(super) enum Task<'a> {
 }
 
 impl Transaction {
-    /// Costs nothing until [`Self::execute`]. The caller is what `capability` made of a permit.
+    /// Costs nothing until [`Self::execute`]. The caller comes of a permit.
     #[must_use]
     pub fn new(pool: Pool, login: Login, opening: Opening) -> Self {
         Self { pool, login, opening, state: State::New, has_published: false, used_us: AtomicU64::new(0) }
