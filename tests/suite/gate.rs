@@ -10,7 +10,7 @@ use dinehub::{
         wasi::{self, BUNDLES},
     },
     command::start,
-    plugin::{approval::Book, contract, package::Package},
+    plugin::{approval::Book, contract, package::Package, privacy},
 };
 use harness::server::{Server, features, guests, root};
 use serde_json::json;
@@ -69,6 +69,8 @@ fn every_wit_package_is_offered_and_every_offer_has_its_folder() {
     };
     let mut offered: BTreeSet<String> = OFFERS.iter().map(|offer| folder(offer.interface)).collect();
     offered.extend(BUNDLES.map(|bundle| format!("wasi-{bundle}@{}", wasi::VERSION)));
+    // What the host calls in a plugin, and no plugin in another.
+    offered.insert(folder(privacy::INTERFACE));
     // Types of declared handles: nothing to call.
     for types in folders.difference(&offered.clone()) {
         let file = std::fs::read_dir(root().join("wit").join(types)).unwrap().next().unwrap().unwrap().path();
