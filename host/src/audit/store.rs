@@ -22,7 +22,8 @@ pub async fn append(pool: &PgPool, ids: &[Uuid], bodies: &[String]) -> Result<Ch
 
 /// Signs the end of the chain, as the next checkpoint. False when another node wrote that one just now.
 pub async fn sign(pool: &PgPool, seal: &Seal, end: &Checkpoint) -> Result<bool, sqlx::Error> {
-    let n: i64 = sqlx::query_scalar("select coalesce(max(n), 0) + 1 from dinehub.audit_checkpoint").fetch_one(pool).await?;
+    let n: i64 =
+        sqlx::query_scalar("select coalesce(max(n), 0) + 1 from dinehub.audit_checkpoint").fetch_one(pool).await?;
     let Signed { n, seq, hash, at_us, key, mac } = seal.sign(n, end, Timestamp::now().as_microsecond());
     let written = sqlx::query(
         "insert into dinehub.audit_checkpoint (n, seq, hash, at_us, key, mac) values ($1, $2, $3, $4, $5, $6)
@@ -39,7 +40,9 @@ pub async fn sign(pool: &PgPool, seal: &Seal, end: &Checkpoint) -> Result<bool, 
 
 /// Every checkpoint, in order.
 pub async fn signed(pool: &PgPool) -> Result<Vec<Signed>, sqlx::Error> {
-    sqlx::query_as("select n, seq, hash, at_us, key, mac from dinehub.audit_checkpoint order by n").fetch_all(pool).await
+    sqlx::query_as("select n, seq, hash, at_us, key, mac from dinehub.audit_checkpoint order by n")
+        .fetch_all(pool)
+        .await
 }
 
 /// Events after number `after`, in order, at most `limit`.

@@ -71,9 +71,11 @@ async fn who_owns_the_database_alone_cannot_change_what_was_signed() {
     let scene = Scene::open().await;
     let old = "update dinehub.audit_event set body = regexp_replace(body, '\"at\":\"2[0-9]{3}', '\"at\":\"2001') where seq > 20;";
     // The copied signature of another place; the right one under another number; nothing at all.
-    let moved = "update dinehub.audit_checkpoint set (seq, hash) = (select seq, hash from dinehub.audit_event where seq = 45)
+    let moved =
+        "update dinehub.audit_checkpoint set (seq, hash) = (select seq, hash from dinehub.audit_event where seq = 45)
         where n = 5";
-    let swapped = "update dinehub.audit_checkpoint set n = 9 where n = 5; update dinehub.audit_checkpoint set n = 5 where n = 4;
+    let swapped =
+        "update dinehub.audit_checkpoint set n = 9 where n = 5; update dinehub.audit_checkpoint set n = 5 where n = 4;
         update dinehub.audit_checkpoint set n = 4 where n = 9";
     for (attack, found) in [
         ("delete from dinehub.audit_event where seq > 45".to_owned(), Break::CutOff { end: 45, checkpoint: 50 }),
@@ -95,10 +97,7 @@ async fn who_owns_the_database_alone_cannot_change_what_was_signed() {
         (moved.to_owned(), Break::Forged { n: 5 }),
         (swapped.to_owned(), Break::Forged { n: 4 }),
         // Rewritten, and every checkpoint from there on taken out: events that old have one.
-        (
-            format!("{old} {} delete from dinehub.audit_checkpoint where n > 2", anew(21)),
-            Break::Unsigned { first: 21 },
-        ),
+        (format!("{old} {} delete from dinehub.audit_checkpoint where n > 2", anew(21)), Break::Unsigned { first: 21 }),
         // Every checkpoint under the name of a key that is in no ring.
         (
             format!("{old} {} update dinehub.audit_checkpoint set key = 'gone' where n > 2", anew(21)),
@@ -106,9 +105,7 @@ async fn who_owns_the_database_alone_cannot_change_what_was_signed() {
         ),
     ] {
         scene
-            .sql(
-                "create table kept as table dinehub.audit_event; create table marks as table dinehub.audit_checkpoint",
-            )
+            .sql("create table kept as table dinehub.audit_event; create table marks as table dinehub.audit_checkpoint")
             .await;
         scene.sql(&attack).await;
         assert_eq!(scene.check().await, Err(found), "{attack}");
