@@ -40,7 +40,7 @@ impl Post for Bin {
 }
 
 fn patient() -> Waits {
-    Waits { source_free: 900, pair_free: 900, account_free: 900, ..Waits::default() }
+    Waits { source_free: 5_000, pair_free: 5_000, account_free: 5_000, ..Waits::default() }
 }
 
 /// A node that slows nobody down, and `known-<n>@example.org` for every n that is asked about.
