@@ -2,8 +2,10 @@
 //! another address.
 //!
 //! 256 random bits, of which the database keeps the hash; good for one purpose, an hour or a day. A ticket is no token: it
-//! is read from a body, by the route of its purpose, and nowhere else. Asking for one answers the same, and does the same
-//! work, whether or not there is an account. The letter leaves later: see [`super::mail`].
+//! is read from a body, by the route of its purpose, and nowhere else. Asking for one answers the same, after the
+//! same time, whether or not there is an account. The letter leaves later: see [`super::mail`].
+
+use std::time::Duration;
 
 use aws_lc_rs::{digest, rand};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,6 +22,8 @@ use crate::{
 };
 
 const TICKET_BYTES: usize = 32;
+/// Whoever asks for a letter waits so long, which is many times what the database needs with or without an account.
+const ANSWER_AFTER: Duration = Duration::from_millis(50);
 
 /// What a ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +113,14 @@ impl Identity {
         self.0.postman.seal(&Letter { to: to.to_owned(), subject, text: text.into() })
     }
 
-    /// Sends a ticket to an address, if there is an account that it is of use to. Answers and costs the same if not.
+    /// Sends a ticket to an address, if there is an account that it is of use to. Answers the same, and as late, if not.
     async fn hand_out(&self, purpose: Purpose, address: &str, from: &Origin) -> Result<(), Error> {
         let email = Email::read(address)?;
         let ticket = self.ticket(purpose, &email)?;
         self.0.throttle.charge(Door::Mail, email.folded().as_bytes(), from.source).await?;
-        self.store(purpose, &email.folded(), None, ticket).await
+        let account = email.folded();
+        let stored = self.store(purpose, &account, None, ticket);
+        futures::join!(stored, tokio::time::sleep(ANSWER_AFTER)).0
     }
 
     async fn store(&self, purpose: Purpose, account: &str, new: Option<&Email>, ticket: Ticket) -> Result<(), Error> {
