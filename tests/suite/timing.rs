@@ -1,7 +1,7 @@
 //! Whether the time of an answer tells who has an account. Measures, so it runs by name and alone, never with the rest:
 //!
 //! ```text
-//! cargo test --release --test suite -- --ignored --nocapture timing::
+//! cargo test --test suite -- --ignored --nocapture timing::
 //! ```
 //! Each pair is asked in turns, forwards and backwards, so that what drifts hits both alike; then Mann and Whitney's rank sum
 //! says how likely two samples of one thing differ so much. `z` beyond ±4.4 is one in 100 000. The last line of each table is
