@@ -5,7 +5,7 @@
 //! refuses it otherwise. The host calls the two functions as itself, so a plugin's row policies say what the platform may
 //! see and change, apart from what any user may.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     access::{permit, policy::Rule, role::RoleTable},
     capability::{grants::Mode, tree::Tree},
+    deadline::within,
     error::{Error, Fault, Setup},
     id::{AccountId, Denial, RequestId},
     identity::actor::Actor,
@@ -37,8 +38,11 @@ const ASKS: &str = "platform.caller_id(";
 const SAID_CHARS_MAX: usize = 300;
 /// Remainders of one plugin.
 const KEPT_MAX: usize = 20;
-/// Calls of one function for one account, at most.
+/// Calls of one function for one account, at most; and how long they may take together.
 const CALLS_MAX: usize = 10_000;
+const CALLS_LAST_MAX: Duration = Duration::from_secs(60);
+/// What one plugin may tell about one account, in bytes of JSON: the host holds it all.
+const TOLD_BYTES_MAX: usize = 8 << 20;
 
 /// `[privacy]` of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,25 +120,36 @@ impl Keeper<'_> {
     }
 
     /// Everything a plugin keeps about an account.
+    ///
+    /// # Errors
+    /// 500 when it does not keep to the interface, goes on for more than a minute, or tells more than 8 MiB; 503.
     pub async fn tell(&self, plugin: &Arc<Plugin>, account: AccountId) -> Result<Vec<Value>, Error> {
-        let (mut things, mut after) = (Vec::new(), Val::Option(None));
+        in_time(plugin, pin!(self.tell_all(plugin, account))).await
+    }
+
+    async fn tell_all(&self, plugin: &Arc<Plugin>, account: AccountId) -> Result<Vec<Value>, Error> {
+        let (mut told, mut after) = (Told::default(), Val::Option(None));
         for _ in 0..CALLS_MAX {
             let page = self.call(plugin, "tell", Mode::ReadOnly, account, Some(after)).await?;
             let mut page = record(page).ok_or_else(|| broken(plugin))?;
-            let Some(Val::List(told)) = page.remove("things") else { return Err(broken(plugin)) };
-            for thing in told {
-                things.push(thing_json(thing).ok_or_else(|| broken(plugin))?);
+            let Some(Val::List(things)) = page.remove("things") else { return Err(broken(plugin)) };
+            for thing in things {
+                thing_json(thing).and_then(|thing| told.add(thing)).ok_or_else(|| broken(plugin))?;
             }
             match page.remove("next") {
                 Some(Val::Option(Some(next))) => after = Val::Option(Some(next)),
-                _ => return Ok(things),
+                _ => return Ok(told.things),
             }
         }
         Err(broken(plugin))
     }
 
-    /// Has a plugin forget an account; what it erased and what stays, as JSON.
+    /// Has a plugin forget an account; what it erased and what stays, as JSON. Errors as [`Keeper::tell`].
     pub async fn erase(&self, plugin: &Arc<Plugin>, account: AccountId) -> Result<Value, Error> {
+        in_time(plugin, pin!(self.erase_all(plugin, account))).await
+    }
+
+    async fn erase_all(&self, plugin: &Arc<Plugin>, account: AccountId) -> Result<Value, Error> {
         let mut erased = 0_i64;
         for _ in 0..CALLS_MAX {
             let outcome = self.call(plugin, "erase", Mode::ReadWrite, account, None).await?;
@@ -180,6 +195,30 @@ impl Keeper<'_> {
     }
 }
 
+/// What was told so far.
+#[derive(Debug, Default)]
+struct Told {
+    things: Vec<Value>,
+    bytes: usize,
+}
+
+impl Told {
+    /// One more; none when that is too much.
+    fn add(&mut self, thing: Value) -> Option<()> {
+        self.bytes = self.bytes.saturating_add(thing.to_string().len());
+        self.things.push(thing);
+        (self.bytes <= TOLD_BYTES_MAX).then_some(())
+    }
+}
+
+/// However many calls it takes, they come to an end.
+async fn in_time<T>(
+    plugin: &Plugin,
+    calls: std::pin::Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
+    within(CALLS_LAST_MAX, calls).await.unwrap_or_else(|_| Err(broken(plugin)))
+}
+
 fn broken(plugin: &Plugin) -> Error {
     Error::PluginFault { plugin: plugin.culprit(), log: format!("does not keep to `{INTERFACE}`") }
 }
@@ -209,4 +248,18 @@ fn remainder_json(remainder: Val) -> Option<Value> {
     let Some(Val::S64(count)) = remainder.remove("count") else { return None };
     let cut = |text: String| text.chars().take(SAID_CHARS_MAX).collect::<String>();
     Some(json!({"kind": cut(kind), "count": count, "reason": cut(reason)}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_without_end_is_too_much() {
+        let mut told = Told::default();
+        let thing = json!({"kind": "order", "note": "x".repeat(1 << 20)});
+        let added = (0..).take_while(|_| told.add(thing.clone()).is_some()).take(100).count();
+        assert_eq!(added, 7, "eight MiB, less what a thing has besides");
+        assert!(told.add(json!({"kind": "a"})).is_none(), "and so it stays");
+    }
 }
