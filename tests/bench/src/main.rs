@@ -11,7 +11,8 @@
 //! process, so that its CPU is not the server's; PostgreSQL's is not counted either.
 //!
 //! `cargo bench -p bench`, `-- --quick`, `-- no-op` for one scenario, `-- --load no-op:host 30` to look at a running
-//! server with `strace` or `perf`, `-- --spread` for how soon a logout holds on another node. See README.md.
+//! server with `strace` or `perf`, `-- --spread` for how soon a logout holds on another node, `-- --hot` for a call by
+//! itself. See README.md.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,7 @@
 )]
 
 mod drive;
+mod hot;
 mod measure;
 mod plot;
 mod report;
@@ -53,7 +55,12 @@ fn main() {
         return runtime.block_on(spread::run(times));
     }
     let world = runtime.block_on(world::World::open());
-    run(&world, &arguments);
+    if let Some(at) = arguments.iter().position(|argument| argument == "--hot") {
+        let times = arguments.get(at + 1).and_then(|text| text.parse().ok()).unwrap_or(10_000);
+        runtime.block_on(hot::run(&world, times));
+    } else {
+        run(&world, &arguments);
+    }
     // Nobody is left to ask the database for anything when it is dropped.
     runtime.shutdown_background();
 }

@@ -12,7 +12,7 @@ use dinehub::{
     },
     config::Config,
     database::grant,
-    http::{layers, serve},
+    http::{App, layers, serve},
     id::{Denial, Role},
     identity::account::NewAccount,
     plugin::{
@@ -62,6 +62,12 @@ const SEED: &str = "
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) app: Arc<App>,
+    /// A customer's.
+    pub(crate) token: String,
+    /// What the measured routes ask for, and what they refuse by.
+    pub(crate) rule: Rule,
+    pub(crate) denial: Denial,
     _database: Database,
     _log: telemetry::Guard,
 }
@@ -110,10 +116,12 @@ impl World {
             let password = secret::derive(&passwords.current, &format!("role:{role}"));
             Pool::new(admin.login(&role, password), admin.clone())
         };
+        let rule = Rule::AnyOf(vec!["USER".parse::<Role>().expect("a role")]);
+        let denial = Denial::route("GET", "/");
         let twin = Twin {
             app: Arc::clone(&host.app),
-            rule: Rule::AnyOf(vec!["USER".parse::<Role>().expect("a role")]),
-            denial: Denial::route("GET", "/"),
+            rule: rule.clone(),
+            denial: denial.clone(),
             shelf: login("shelf", |roles| roles.ro),
             restaurants: login("restaurants", |roles| roles.ro),
             ordering: login("ordering", |roles| roles.rw),
@@ -122,7 +130,8 @@ impl World {
         };
         let natives = serve_twins(twin).await;
         let scenarios = scenarios(address, natives, &customer, &order).await;
-        Self { scenarios, _database: database, _log: log }
+        let (app, token) = (host.app, customer.token);
+        Self { scenarios, app, token, rule, denial, _database: database, _log: log }
     }
 }
 
